@@ -1,0 +1,200 @@
+"""Run notebooks at a profile with papermill, two at a time, and report each one in a line."""
+
+import argparse
+import html
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+PROFILES = ("smoke", "laptop", "paper")
+WORKERS = 2
+
+
+@dataclass
+class Row:
+    """What one notebook's run came to."""
+
+    stem: str
+    ok: bool
+    seconds: float
+    megabytes: float
+    error: str
+    out_dir: Path
+
+    def line(self) -> str:
+        state = "passed" if self.ok else "FAILED"
+        text = f"{self.stem:<24} {state}  {self.seconds:6.1f} s  {self.megabytes:6.0f} MB"
+        return text if self.ok else f"{text}\n{self.error}"
+
+
+def notebooks() -> list[Path]:
+    """Every notebook of the book, in order, with the template last."""
+    return sorted(NOTEBOOKS.glob("*.ipynb"), key=lambda p: (p.stem.startswith("_"), p.stem))
+
+
+def profile_parameters(profile: str) -> dict[str, dict]:
+    """Parameters of every notebook at ``profile``, from ``notebooks/profiles.yml``.
+
+    Raises:
+        ValueError: if the profile is unknown.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"profile {profile!r} is unknown: choose one of {', '.join(PROFILES)}")
+    table = yaml.safe_load((NOTEBOOKS / "profiles.yml").read_text())
+    return {stem: profiles.get(profile) or {} for stem, profiles in table.items()}
+
+
+def write_kernel(folder: Path) -> None:
+    """Describe a python3 kernel that is this very interpreter, under ``folder`` only."""
+    spec = folder / "kernels" / "python3"
+    spec.mkdir(parents=True, exist_ok=True)
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    text = json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"})
+    (spec / "kernel.json").write_text(text)
+
+
+def environment(out_dir: Path) -> dict[str, str]:
+    """Environment of a worker: one thread, our kernel first, the interpreter's tools on PATH."""
+    jupyter = out_dir / "jupyter"
+    write_kernel(jupyter)
+    paths = [str(jupyter), *filter(None, [os.environ.get("JUPYTER_PATH")])]
+    return os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "JUPYTER_PATH": os.pathsep.join(paths),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+
+
+def wait(process: subprocess.Popen, limit: float) -> tuple[int, float, bool]:
+    """Wait at most ``limit`` seconds: exit status, peak MB of worker and kernel, timed out."""
+    deadline, late = time.monotonic() + limit, False
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            unit = 2**20 if sys.platform == "darwin" else 2**10
+            return process.returncode, usage.ru_maxrss / unit, late
+        if time.monotonic() > deadline and not late:
+            late = True
+            process.send_signal(signal.SIGKILL)
+        time.sleep(0.1)
+
+
+def error_of(copy: Path, log: Path) -> tuple[bool, str]:
+    """Whether any cell of an executed copy had started, and what went wrong in a few lines."""
+    cells = json.loads(copy.read_text())["cells"] if copy.exists() else []
+    started = False
+    for number, cell in enumerate(cells):
+        started |= cell["metadata"].get("papermill", {}).get("status", "pending") != "pending"
+        for output in cell.get("outputs", []):
+            if output["output_type"] == "error":
+                return True, f"    cell {number}: {output['ename']}: {output['evalue']}"
+    tail = log.read_text(errors="replace").strip().splitlines()[-4:]
+    return started, "\n".join(f"    {line}" for line in tail)
+
+
+def run_one(path: Path, parameters: dict, out_dir: Path, limit: float) -> Row:
+    """Run one notebook in its own process; once more if its kernel did not start."""
+    copy, log = out_dir / "notebooks" / path.name, out_dir / "logs" / f"{path.stem}.log"
+    chosen = out_dir / "logs" / f"{path.stem}.yml"
+    chosen.write_text(yaml.safe_dump(parameters))
+    command = [sys.executable, "-m", "papermill", str(path), str(copy), "-k", "python3"]
+    command += ["--cwd", str(path.parent), "--no-progress-bar", "--start-timeout", "120"]
+    command += ["-f", str(chosen)] if parameters else []
+    begin = time.monotonic()
+    for attempt in range(2):
+        copy.unlink(missing_ok=True)
+        with log.open("a" if attempt else "w") as sink:
+            process = subprocess.Popen(
+                command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, env=environment(out_dir)
+            )
+            status, megabytes, late = wait(process, limit)
+        started, error = error_of(copy, log)
+        if status == 0 or late or started:
+            break
+    if late:
+        error = f"    stopped: it took more than {limit:.0f} s"
+    ok = status == 0
+    return Row(path.stem, ok, time.monotonic() - begin, megabytes, "" if ok else error, out_dir)
+
+
+def run_all(
+    profile: str, paths: list[Path], out_dir: Path, limit: float, extra: dict | None = None
+) -> list[Row]:
+    """Run notebooks at a profile and print a line for each as it ends.
+
+    Args:
+        profile: ``"smoke"``, ``"laptop"`` or ``"paper"``.
+        paths: notebooks to run; those of later chapters, the longer ones, start first.
+        out_dir: gets ``notebooks/`` (executed copies), ``logs/`` and ``report.html``.
+        limit: seconds after which a notebook is stopped and counts as failed.
+        extra: parameters given to every notebook, on top of its profile's.
+
+    Returns:
+        One row a notebook, in the order of ``paths``.
+    """
+    table = profile_parameters(profile)
+    for name in ("notebooks", "logs"):
+        (out_dir / name).mkdir(parents=True, exist_ok=True)
+    rows = {}
+    with ThreadPoolExecutor(WORKERS) as pool:
+        jobs = []
+        for path in reversed(paths):
+            parameters = table.get(path.stem, {}) | (extra or {})
+            jobs.append(pool.submit(run_one, path, parameters, out_dir, limit))
+        for job in as_completed(jobs):
+            row = job.result()
+            rows[row.stem] = row
+            print(row.line(), flush=True)
+    ordered = [rows[path.stem] for path in paths]
+    write_report(profile, ordered, out_dir / "report.html")
+    return ordered
+
+
+def write_report(profile: str, rows: list[Row], path: Path, notes: dict | None = None) -> None:
+    """Write one table of all notebooks: state, seconds, memory, and what was claimed."""
+    lines = []
+    for row in rows:
+        note = (notes or {}).get(row.stem, "")
+        cells = ["passed" if row.ok and "not" not in note else "failed", f"{row.seconds:.1f}"]
+        cells += [f"{row.megabytes:.0f}", note, row.error.strip()]
+        link = f'<a href="{row.out_dir / "logs" / row.stem}.log">{row.stem}</a>'
+        body = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        lines.append(f"<tr><td>{link}</td>{body}</tr>")
+    head = "".join(
+        f"<th>{name}</th>" for name in ("notebook", "state", "seconds", "MB", "claim", "error")
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f"<!doctype html><meta charset=utf-8><title>Notebooks at {profile}</title>"
+        "<style>body{font:16px sans-serif}td,th{padding:.3em .8em;text-align:left}</style>"
+        f"<h1>Notebooks at the {profile} profile</h1><table><tr>{head}</tr>{''.join(lines)}</table>"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", choices=PROFILES, default="laptop")
+    parser.add_argument("--limit", type=float, default=3600, help="seconds a notebook may take")
+    parser.add_argument("stems", nargs="*", help="notebooks to run, such as 01_metrics; all if none")
+    chosen = parser.parse_args()
+    paths = [path for path in notebooks() if not chosen.stems or path.stem in chosen.stems]
+    rows = run_all(chosen.profile, paths, ROOT / "_build" / chosen.profile, chosen.limit)
+    failed = sum(not row.ok for row in rows)
+    print(f"{len(rows) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
