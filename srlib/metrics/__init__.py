@@ -1,0 +1,31 @@
+"""Measures of a labelled microstructure: how much, how finely divided, how well connected.
+
+Labels are integer arrays with phases ``0 .. n-1``, 2D ``(H, W)`` or 3D ``(D, H, W)``, axis order
+z, y, x. Lengths are counted in voxels and areas per voxel face, and nothing wraps around the
+border.
+"""
+
+from srlib.metrics.agreement import compare, consistency, reference_statistics
+from srlib.metrics.faces import (
+    anisotropy,
+    grid_imprint,
+    interphase_areas,
+    tpb_density,
+    volume_fractions,
+)
+from srlib.metrics.lines import chord_lengths, radial_spectrum, reach_probability, two_point
+
+__all__ = [
+    "anisotropy",
+    "chord_lengths",
+    "compare",
+    "consistency",
+    "grid_imprint",
+    "interphase_areas",
+    "radial_spectrum",
+    "reach_probability",
+    "reference_statistics",
+    "tpb_density",
+    "two_point",
+    "volume_fractions",
+]

@@ -1,0 +1,65 @@
+"""Checks that every measure of a labelled array makes first."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_PHASES = 8
+
+
+def check_labels(labels: NDArray, ndims: tuple[int, ...] = (2, 3)) -> NDArray:
+    """Return ``labels`` as ``uint8``, or say in one sentence what is wrong with them.
+
+    Args:
+        labels: Integer array with phases ``0 .. n-1``, at most :data:`MAX_PHASES` of them.
+        ndims: Allowed numbers of dimensions.
+
+    Raises:
+        ValueError: for another number of dimensions, another kind of number, an empty array, or
+            labels outside ``0 .. MAX_PHASES - 1``.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim not in ndims:
+        want = " or ".join(f"{n}D" for n in ndims)
+        raise ValueError(f"labels should be {want}, but the array has {labels.ndim} dimensions.")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"labels should be whole numbers, not {labels.dtype}: convert with .astype(np.uint8)."
+        )
+    if labels.size == 0:
+        raise ValueError(f"labels is empty (shape {labels.shape}): give at least one voxel.")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= MAX_PHASES:
+        raise ValueError(
+            f"labels run from {low} to {high}, but phases are numbered 0, 1, ... up to "
+            f"{MAX_PHASES - 1}: renumber them, as np.unique(..., return_inverse=True) does."
+        )
+    return labels.astype(np.uint8, copy=False)
+
+
+def count_phases(labels: NDArray, n_phases: int | None = None) -> int:
+    """Number of phases: ``n_phases`` if it covers the labels found, else the largest plus one."""
+    found = int(labels.max()) + 1
+    if n_phases is None:
+        return found
+    if not found <= n_phases <= MAX_PHASES:
+        raise ValueError(
+            f"n_phases is {n_phases}, but it should be at least {found} (the labels found) "
+            f"and at most {MAX_PHASES}."
+        )
+    return int(n_phases)
+
+
+def check_axis(labels: NDArray, axis: int) -> int:
+    """Return ``axis`` if the array has it."""
+    if axis not in range(labels.ndim):
+        raise ValueError(f"axis is {axis}, but it should be 0 to {labels.ndim - 1}.")
+    return int(axis)
+
+
+def check_phase(phase: int) -> int:
+    """Return ``phase`` if it is a possible label."""
+    if phase not in range(MAX_PHASES):
+        raise ValueError(f"phase is {phase}, but it should be 0 to {MAX_PHASES - 1}.")
+    return int(phase)
