@@ -1,0 +1,256 @@
+"""Results of a run: one JSON file a notebook, with where, when and how it was made.
+
+The prose of the book takes its numbers from these files (through :func:`glue`), never by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import import_module, metadata
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import srlib
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def write(
+    notebook: str,
+    values: Mapping[str, Any],
+    *,
+    profile: str,
+    source: str,
+    seed: int | Sequence[int],
+    device: str,
+    seconds: float,
+    out_dir: str | Path,
+) -> Path:
+    """Write ``out_dir/<notebook>.json``, whole or not at all.
+
+    Args:
+        notebook: Name of the notebook without its ending, e.g. ``"12_case3_sofc"``.
+        values: What was measured, nested dictionaries of numbers, text, lists and arrays.
+            A tuple key such as the phase pair ``(0, 1)`` becomes ``"0-1"``.
+        profile: ``"smoke"``, ``"laptop"`` or ``"paper"``.
+        source: ``"real"`` or ``"twin"``.
+        seed: The seed, or the seeds when the values pool several runs.
+        device: Where it ran, e.g. ``"cpu"``.
+        seconds: Wall-clock seconds of the run.
+        out_dir: Folder for the file; made if it is missing.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        ValueError: if a value is NaN, infinite or not a number, text, list or dictionary,
+            if ``notebook`` is not a plain name, or if the folder cannot be written.
+    """
+    if not notebook or Path(notebook).name != notebook:
+        raise ValueError(f"notebook={notebook!r} should be a plain name such as '12_case3_sofc'.")
+    record = {
+        "notebook": notebook,
+        "profile": profile,
+        "source": source,
+        "seed": _plain(seed, "seed"),
+        "device": str(device),
+        "seconds": _plain(seconds, "seconds"),
+        "cores": _cores(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "versions": _versions(),
+        "values": _plain(values, "values"),
+    }
+    folder = Path(out_dir)
+    path = folder / f"{notebook}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(prefix=f".{notebook}-", suffix=".tmp", dir=folder)
+    except OSError as error:
+        raise ValueError(
+            f"Cannot write results into {folder} ({error.strerror}): choose another out_dir."
+        ) from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(record, file, indent=2, ensure_ascii=False, allow_nan=False)
+            file.write("\n")
+        os.chmod(draft, 0o644)
+        os.replace(draft, path)
+    except OSError as error:
+        Path(draft).unlink(missing_ok=True)
+        raise ValueError(
+            f"Cannot write {path} ({error.strerror}): choose another out_dir or free some space."
+        ) from error
+    return path
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a file made by :func:`write`.
+
+    Args:
+        path: The JSON file.
+
+    Returns:
+        The record; what was measured is under ``"values"``.
+
+    Raises:
+        ValueError: if the file is missing or is not a result file.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"There is no result file {path}: run its notebook first.") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as JSON: run its notebook again.") from error
+    if not isinstance(record, dict) or "values" not in record:
+        raise ValueError(f"{path} holds no 'values': it was not written by srlib.results.write.")
+    return record
+
+
+def spread(values: Any) -> str:
+    """Mean and sample standard deviation as text, e.g. ``"0.0103 ± 0.0012"``.
+
+    Args:
+        values: Numbers, any shape; one number gives the number alone.
+
+    Returns:
+        Text with two significant digits of the standard deviation.
+
+    Raises:
+        ValueError: if there is no number, or one is NaN or infinite.
+    """
+    array = np.asarray(values, dtype=float).ravel()
+    if array.size == 0 or not np.isfinite(array).all():
+        raise ValueError("spread needs at least one number and none of them NaN or infinite.")
+    if array.size == 1:
+        return number(array[0])
+    return plus_minus(array.mean(), array.std(ddof=1))
+
+
+def plus_minus(mean: float, deviation: float) -> str:
+    """``mean ± deviation`` with two significant digits of the deviation."""
+    if deviation == 0:
+        return f"{number(mean)} ± 0"
+    decimals = max(0, 1 - math.floor(math.log10(abs(deviation))))
+    return f"{mean:.{decimals}f} ± {deviation:.{decimals}f}"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with ``digits`` significant digits, in plain decimals between 1e-4 and 1e6."""
+    if isinstance(value, Integral) or value == 0:
+        return str(int(value))
+    exponent = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    if not -5 < exponent < 6:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:.{max(0, digits - 1 - exponent)}f}"
+
+
+def glue(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Hand numbers to the prose: ``{glue:text}`prefix/key``` in a page shows them.
+
+    Args:
+        values: Nested dictionary; lists and arrays of numbers become "mean ± s.d.".
+        prefix: Put before every name, followed by ``/``.
+
+    Returns:
+        Name -> text. The names are also glued when ``myst_nb`` is installed.
+
+    Raises:
+        ValueError: as :func:`write` does for values that are not finite.
+    """
+    texts = dict(_flat(_plain(values, "values"), prefix))
+    try:
+        stick = import_module("myst_nb").glue
+    except ImportError:
+        return texts
+    for name, text in texts.items():
+        stick(name, text, display=False)
+    return texts
+
+
+def commit() -> str:
+    """Git commit of this checkout, ``+changes`` if files differ from it, else ``"unknown"``."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(_ROOT), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+
+    try:
+        top, head = git("rev-parse", "--show-toplevel", "HEAD").splitlines()
+        if Path(top).resolve() != _ROOT:
+            return "unknown"
+        return head + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _flat(value: Any, name: str):
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flat(item, f"{name}/{key}" if name else key)
+    elif isinstance(value, list):
+        numeric = value and all(isinstance(item, int | float) for item in value)
+        yield name, spread(value) if numeric else ", ".join(str(item) for item in value)
+    elif isinstance(value, float):
+        yield name, number(value)
+    else:
+        yield name, str(value)
+
+
+def _plain(value: Any, name: str) -> Any:
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {float(value)}: results hold finite numbers only.")
+        return float(value)
+    if isinstance(value, Mapping):
+        return {_key(key): _plain(item, f"{name}[{_key(key)!r}]") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{name}[{index}]") for index, item in enumerate(value)]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist(), name)
+    raise ValueError(
+        f"{name} is a {type(value).__name__}: results hold numbers, text, lists and dictionaries."
+    )
+
+
+def _key(key: Any) -> str:
+    return "-".join(str(part) for part in key) if isinstance(key, tuple) else str(key)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _versions() -> dict[str, str]:
+    try:
+        torch = metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        torch = "not installed"
+    return {
+        "python": platform.python_version(),
+        "torch": torch,
+        "srlib": srlib.__version__,
+    }

@@ -1,0 +1,198 @@
+"""What goes into a page: a figure with its alternative text and caption, and a table."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from srlib.results import number, plus_minus
+
+
+def show(
+    figure: Figure,
+    alt: str,
+    caption: str | None = None,
+    name: str | None = None,
+    folder: str | Path | None = None,
+) -> None:
+    """Put a figure into the page with an alternative text and a caption, then close it.
+
+    A figure that matplotlib shows by itself reaches the built book without alternative text, so
+    notebooks show every figure through this function.
+
+    Args:
+        figure: The figure.
+        alt: One or two sentences for a reader who cannot see it: what is drawn, what to notice.
+        caption: Text under the figure; end it with :func:`provenance`.
+        name: Short name; anchor of the figure in the page (``#fig-name``) and of its file.
+        folder: Where to save ``name.png`` as well.
+
+    Raises:
+        ValueError: if ``alt`` is empty, ``name`` is not a plain name, or the file cannot be saved.
+    """
+    if not alt or not alt.strip():
+        raise ValueError("Give alt, one sentence that says what the figure shows.")
+    if name is not None and not re.fullmatch(r"[\w-]+", name):
+        raise ValueError(f"name={name!r} should hold letters, digits, '-' and '_' only.")
+    if folder is not None and name is None:
+        raise ValueError("Give name as well as folder, to save the figure as folder/name.png.")
+    memory = io.BytesIO()
+    figure.savefig(memory, format="png", pil_kwargs={"optimize": True})
+    width = round(figure.get_figwidth() * 100)
+    plt.close(figure)
+    png = memory.getvalue()
+    if folder is not None:
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            (Path(folder) / f"{name}.png").write_bytes(png)
+        except OSError as error:
+            raise ValueError(f"Cannot save a figure in {folder}: {error.strerror}.") from error
+    _display(_figure_html(png, alt, caption, name, width), alt)
+
+
+def _figure_html(png: bytes, alt: str, caption: str | None, name: str | None, width: int) -> str:
+    anchor = f' id="fig-{name}"' if name else ""
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    data = base64.b64encode(png).decode()
+    return (
+        f'<figure class="srlib-figure"{anchor} style="margin:1em 0">'
+        f'<img alt="{escape(alt.strip())}" style="width:{width}px;max-width:100%;height:auto" '
+        f'src="data:image/png;base64,{data}">{below}</figure>'
+    )
+
+
+def provenance(
+    *,
+    source: str,
+    profile: str | None = None,
+    seed: int | Sequence[int] | None = None,
+    device: str | None = None,
+) -> str:
+    """The sentence that ends a caption: which data, profile, seed and device.
+
+    Args:
+        source: ``"real"`` or ``"twin"``.
+        profile: ``"smoke"``, ``"laptop"`` or ``"paper"``.
+        seed: One seed, or several.
+        device: Where the model ran, e.g. ``"cpu"``.
+
+    Raises:
+        ValueError: if ``source`` is neither real nor twin.
+    """
+    words = {"real": "Real data", "twin": "Synthetic twin data"}
+    if source not in words:
+        raise ValueError(f"source={source!r} should be 'real' or 'twin'.")
+    parts = [words[source]]
+    if profile:
+        parts.append(f"profile {profile}")
+    if seed is not None:
+        seeds = [seed] if isinstance(seed, int) else list(seed)
+        parts.append(f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
+    if device:
+        parts.append(f"device {device}")
+    return "; ".join(parts) + "."
+
+
+class Table:
+    """A table that a page shows as HTML and a terminal as text."""
+
+    def __init__(self, html: str, text: str):
+        self.html, self.text = html, text
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def table(
+    rows: Mapping[str, Mapping[str, Any]],
+    columns: Sequence[str] | None = None,
+    *,
+    best: Mapping[str, str | float] | None = None,
+    caption: str | None = None,
+    corner: str = "",
+) -> Table:
+    """A table of numbers with the best of each column in bold.
+
+    Args:
+        rows: Row name -> column name -> cell: a number, a pair ``(mean, standard deviation)``,
+            text, or None for an empty cell.
+        columns: Columns and their order; by default those of the rows as they come.
+        best: Column -> ``"min"``, ``"max"``, or a target number (the nearest wins). Rows whose
+            name starts with ``"paper"`` or ``"reference"`` do not compete.
+        caption: Text above the table.
+        corner: Heading of the column of row names.
+
+    Raises:
+        ValueError: if there are no rows, or ``best`` names an unknown column or rule.
+    """
+    if not rows:
+        raise ValueError("A table needs at least one row.")
+    columns = list(columns or dict.fromkeys(key for row in rows.values() for key in row))
+    winners = {column: _best(rows, column, rule) for column, rule in (best or {}).items()}
+    if unknown := set(winners) - set(columns):
+        raise ValueError(
+            f"best names the column {sorted(unknown)[0]!r}, which is not in the table."
+        )
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    body, lines = "", ["\t".join([corner, *columns])]
+    for row, cells in rows.items():
+        texts = [_cell(cells.get(column)) for column in columns]
+        marked = [
+            f"<strong>{escape(text)}</strong>" if row in winners.get(column, ()) else escape(text)
+            for column, text in zip(columns, texts, strict=True)
+        ]
+        tds = "".join(f'<td style="text-align:right">{text}</td>' for text in marked)
+        body += f'<tr><th scope="row" style="text-align:left">{escape(row)}</th>{tds}</tr>'
+        lines.append("\t".join([row, *texts]))
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    html = (
+        f'<table class="table srlib-table">{title}<thead><tr><th scope="col" '
+        f'style="text-align:left">{escape(corner)}</th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table>"
+    )
+    return Table(html, "\n".join(lines))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, tuple):
+        return plus_minus(*value)
+    return number(value)
+
+
+def _best(rows: Mapping[str, Mapping[str, Any]], column: str, rule: str | float) -> set[str]:
+    scores = {}
+    for row, cells in rows.items():
+        value = cells.get(column)
+        value = value[0] if isinstance(value, tuple) else value
+        if isinstance(value, str) or value is None or row.startswith(("paper", "reference")):
+            continue
+        if rule == "min":
+            scores[row] = value
+        elif rule == "max":
+            scores[row] = -value
+        elif isinstance(rule, int | float):
+            scores[row] = abs(value - rule)
+        else:
+            raise ValueError(f"best[{column!r}]={rule!r} should be 'min', 'max' or a number.")
+    return {row for row, score in scores.items() if score == min(scores.values())}
+
+
+def _display(html: str, text: str) -> None:
+    from IPython.display import display
+
+    display({"text/html": html, "text/plain": text}, raw=True)

@@ -1,0 +1,185 @@
+"""One style for every figure: fonts, colours, scale bars, and the checks of label images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+PAGE_INCHES = 7.5
+"""Figure width; a page shows an inch as 100 px, so a figure fills a text column of 750 px."""
+
+SOURCES = ("#0072B2", "#D55E00", "#7A7A7A", "#009E73", "#CC79A7", "#56B4E9")
+"""Colours of data sources in the order given: original, super-res, then the baselines."""
+
+_FILLS = LinearSegmentedColormap.from_list(
+    "phases", ["#0e1730", "#2f5f8a", "#4fa3a0", "#a9cf9a", "#fbf1cf"]
+)
+_LINES = LinearSegmentedColormap.from_list(
+    "lines", ["#0e1730", "#2a6f97", "#3d9a8b", "#8a9a3c", "#d08c1f"]
+)
+
+_STYLE = {
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "savefig.facecolor": "white",
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.edgecolor": "#333333",
+    "lines.linewidth": 1.6,
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+
+
+def use_style() -> None:
+    """Set the style of this book for all figures that follow."""
+    mpl.rcParams.update(_STYLE)
+
+
+def new_figure(
+    rows: int = 1, columns: int = 1, height: float = 3.0, width: float = PAGE_INCHES, **options
+) -> tuple[Figure, np.ndarray]:
+    """A figure in the style with a ``(rows, columns)`` array of axes; sizes in inches."""
+    use_style()
+    return plt.subplots(
+        rows, columns, figsize=(width, height), squeeze=False, layout="constrained", **options
+    )
+
+
+def phase_colours(n: int) -> list[tuple[float, float, float]]:
+    """RGB fill of each of ``n`` phases, darkest (the pore) to lightest.
+
+    Brightness alone tells them apart, so they survive colour blindness and a grey print.
+
+    Raises:
+        ValueError: if ``n`` is not between 1 and 8.
+    """
+    return _sample(_FILLS, n)
+
+
+def line_colours(n: int) -> list[tuple[float, float, float]]:
+    """RGB of each of ``n`` phases for lines on white: the fills with a darker light end."""
+    return _sample(_LINES, n)
+
+
+def _sample(ramp: LinearSegmentedColormap, n: int) -> list[tuple[float, float, float]]:
+    if not 1 <= n <= 8:
+        raise ValueError(f"There are colours for 1 to 8 phases, not for {n}.")
+    return [to_rgb(ramp(step)) for step in np.linspace(0, 1, n)] if n > 1 else [to_rgb(ramp(0.0))]
+
+
+def check_labels(labels, n_phases: int, ndim: int, name: str = "labels") -> np.ndarray:
+    """``labels`` as a uint8 array, or one sentence that says what is wrong.
+
+    Args:
+        labels: Integers 0 .. ``n_phases`` - 1, array or CPU tensor.
+        n_phases: Number of phases.
+        ndim: 2 for an image, 3 for a volume.
+        name: What to call it in the message.
+
+    Raises:
+        ValueError: for another number of dimensions, no voxels, NaN, fractions or unknown labels.
+    """
+    array = np.asarray(labels)
+    if array.ndim != ndim or array.size == 0:
+        kind = {2: "an image (rows, columns)", 3: "a volume (z, y, x)"}[ndim]
+        raise ValueError(f"{name} has shape {array.shape}; it should be {kind} with voxels in it.")
+    if not np.issubdtype(array.dtype, np.integer) and array.dtype != bool:
+        if not (np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all()):
+            raise ValueError(f"{name} holds NaN or values that are not numbers; give phase labels.")
+        if (array != np.round(array)).any():
+            raise ValueError(f"{name} holds fractions; give phase labels 0 .. {n_phases - 1}.")
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= n_phases:
+        wrong = low if low < 0 else high
+        raise ValueError(
+            f"{name} holds the label {wrong}, but the {n_phases} phases are 0 .. {n_phases - 1}."
+        )
+    return array.astype(np.uint8, copy=False)
+
+
+def scale_bar(width: int, voxel_nm: float | None = None) -> tuple[float, str]:
+    """A round length of about a quarter of the image.
+
+    Args:
+        width: Image width in voxels.
+        voxel_nm: Edge of a voxel in nm, or None where it is not known.
+
+    Returns:
+        The bar in voxels and its text, in nm, µm, mm, or ``px`` for ``voxel_nm=None``.
+
+    Raises:
+        ValueError: if the width or the voxel size is not above 0.
+    """
+    if width <= 0 or (voxel_nm is not None and not voxel_nm > 0):
+        raise ValueError(
+            f"A scale bar needs a width and a voxel size above 0, not {width} and {voxel_nm}."
+        )
+    size = 1.0 if voxel_nm is None else float(voxel_nm)
+    aim = 0.3 * width * size
+    decade = 10.0 ** np.floor(np.log10(aim))
+    length = max(step * decade for step in (1, 2, 5) if step * decade <= aim * (1 + 1e-9))
+    if voxel_nm is None:
+        length = max(1.0, length)
+        return length, f"{length:g} px"
+    for unit, factor in (("mm", 1e6), ("µm", 1e3), ("nm", 1.0)):
+        if length >= factor:
+            return length / size, f"{length / factor:g} {unit}"
+    return length / size, f"{length:g} nm"
+
+
+def draw_scale_bar(ax: Axes, width: int, voxel_nm: float | None, extent: float) -> None:
+    """Draw the bar of :func:`scale_bar` under an image ``extent`` data units wide."""
+    length, text = scale_bar(width, voxel_nm)
+    line = ax.get_xaxis_transform()
+    ax.plot(
+        [0, length / width * extent],
+        [-0.045, -0.045],
+        color="black",
+        linewidth=3,
+        solid_capstyle="butt",
+        transform=line,
+        clip_on=False,
+    )
+    ax.text(
+        length / width * extent + 0.025 * extent,
+        -0.045,
+        text,
+        transform=line,
+        fontsize=9,
+        va="center",
+        ha="left",
+    )
+
+
+def phase_legend(figure: Figure, phases: Sequence[str]) -> None:
+    """Name the phases in one row under the figure."""
+    handles = [
+        Patch(facecolor=colour, edgecolor="#555555", linewidth=0.6, label=name)
+        for colour, name in zip(phase_colours(len(phases)), phases, strict=True)
+    ]
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=len(phases),
+        handlelength=1.1,
+        handleheight=1.1,
+        columnspacing=1.8,
+    )
