@@ -29,7 +29,7 @@ class Row:
     seconds: float
     megabytes: float
     error: str
-    out_dir: Path
+    claim: str = ""
 
     def line(self) -> str:
         state = "passed" if self.ok else "FAILED"
@@ -96,7 +96,7 @@ def error_of(copy: Path, log: Path) -> tuple[bool, str]:
     cells = json.loads(copy.read_text())["cells"] if copy.exists() else []
     started = False
     for number, cell in enumerate(cells):
-        started |= cell["metadata"].get("papermill", {}).get("status", "pending") != "pending"
+        started |= bool(cell["metadata"].get("papermill", {}).get("start_time"))
         for output in cell.get("outputs", []):
             if output["output_type"] == "error":
                 return True, f"    cell {number}: {output['ename']}: {output['evalue']}"
@@ -116,9 +116,8 @@ def run_one(path: Path, parameters: dict, out_dir: Path, limit: float) -> Row:
     for attempt in range(2):
         copy.unlink(missing_ok=True)
         with log.open("a" if attempt else "w") as sink:
-            process = subprocess.Popen(
-                command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, env=environment(out_dir)
-            )
+            streams = {"stdin": subprocess.DEVNULL, "stdout": sink, "stderr": sink}
+            process = subprocess.Popen(command, env=environment(out_dir), **streams)
             status, megabytes, late = wait(process, limit)
         started, error = error_of(copy, log)
         if status == 0 or late or started:
@@ -126,32 +125,34 @@ def run_one(path: Path, parameters: dict, out_dir: Path, limit: float) -> Row:
     if late:
         error = f"    stopped: it took more than {limit:.0f} s"
     ok = status == 0
-    return Row(path.stem, ok, time.monotonic() - begin, megabytes, "" if ok else error, out_dir)
+    return Row(path.stem, ok, time.monotonic() - begin, megabytes, "" if ok else error)
 
 
-def run_all(
-    profile: str, paths: list[Path], out_dir: Path, limit: float, extra: dict | None = None
-) -> list[Row]:
+def run_all(profile: str, paths: list[Path], out_dir: Path, limit: float) -> list[Row]:
     """Run notebooks at a profile and print a line for each as it ends.
+
+    The laptop profile is what a notebook's own cell says, so its results go to ``results/``;
+    other profiles keep theirs apart under ``out_dir``.
 
     Args:
         profile: ``"smoke"``, ``"laptop"`` or ``"paper"``.
         paths: notebooks to run; those of later chapters, the longer ones, start first.
-        out_dir: gets ``notebooks/`` (executed copies), ``logs/`` and ``report.html``.
+        out_dir: gets ``notebooks/`` (executed copies), ``results/``, ``logs/``, ``report.html``.
         limit: seconds after which a notebook is stopped and counts as failed.
-        extra: parameters given to every notebook, on top of its profile's.
 
     Returns:
         One row a notebook, in the order of ``paths``.
     """
     table = profile_parameters(profile)
-    for name in ("notebooks", "logs"):
+    results = os.path.relpath(out_dir / "results", NOTEBOOKS)
+    shared = {} if profile == "laptop" else {"PROFILE": profile, "OUT_DIR": results}
+    for name in ("notebooks", "results", "logs"):
         (out_dir / name).mkdir(parents=True, exist_ok=True)
     rows = {}
     with ThreadPoolExecutor(WORKERS) as pool:
         jobs = []
         for path in reversed(paths):
-            parameters = table.get(path.stem, {}) | (extra or {})
+            parameters = shared | table.get(path.stem, {})
             jobs.append(pool.submit(run_one, path, parameters, out_dir, limit))
         for job in as_completed(jobs):
             row = job.result()
@@ -162,24 +163,20 @@ def run_all(
     return ordered
 
 
-def write_report(profile: str, rows: list[Row], path: Path, notes: dict | None = None) -> None:
-    """Write one table of all notebooks: state, seconds, memory, and what was claimed."""
-    lines = []
+def write_report(profile: str, rows: list[Row], path: Path) -> None:
+    """Write a page with one table: state, seconds, memory and claim of every notebook."""
+    names = ("notebook", "state", "seconds", "MB", "claim", "error")
+    lines = ["".join(f"<th>{name}</th>" for name in names)]
     for row in rows:
-        note = (notes or {}).get(row.stem, "")
-        cells = ["passed" if row.ok and "not" not in note else "failed", f"{row.seconds:.1f}"]
-        cells += [f"{row.megabytes:.0f}", note, row.error.strip()]
-        link = f'<a href="{row.out_dir / "logs" / row.stem}.log">{row.stem}</a>'
-        body = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        lines.append(f"<tr><td>{link}</td>{body}</tr>")
-    head = "".join(
-        f"<th>{name}</th>" for name in ("notebook", "state", "seconds", "MB", "claim", "error")
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
+        state = "passed" if row.ok else "failed"
+        cells = [state, f"{row.seconds:.1f}", f"{row.megabytes:.0f}", row.claim, row.error.strip()]
+        link = f'<td><a href="logs/{row.stem}.log">{row.stem}</a></td>'
+        lines.append(link + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
     path.write_text(
         f"<!doctype html><meta charset=utf-8><title>Notebooks at {profile}</title>"
         "<style>body{font:16px sans-serif}td,th{padding:.3em .8em;text-align:left}</style>"
-        f"<h1>Notebooks at the {profile} profile</h1><table><tr>{head}</tr>{''.join(lines)}</table>"
+        f"<h1>Notebooks at the {profile} profile</h1>"
+        f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
     )
 
 
@@ -187,7 +184,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", choices=PROFILES, default="laptop")
     parser.add_argument("--limit", type=float, default=3600, help="seconds a notebook may take")
-    parser.add_argument("stems", nargs="*", help="notebooks to run, such as 01_metrics; all if none")
+    parser.add_argument("stems", nargs="*", help="notebooks, such as 01_metrics; all if none")
     chosen = parser.parse_args()
     paths = [path for path in notebooks() if not chosen.stems or path.stem in chosen.stems]
     rows = run_all(chosen.profile, paths, ROOT / "_build" / chosen.profile, chosen.limit)

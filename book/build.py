@@ -1,0 +1,149 @@
+"""Build the HTML book from executed notebooks: `python -m book.build --profile laptop`."""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from book import run
+
+ROOT = run.ROOT
+STATIC = ROOT / "book" / "_static"
+VENDOR = STATIC / "vendor"
+PACKAGES = {
+    "mathjax@3.2.2": {
+        "es5/tex-chtml.js": "mathjax/tex-chtml.js",
+        "es5/input/tex/extensions": "mathjax/input/tex/extensions",
+        "es5/output/chtml/fonts": "mathjax/output/chtml/fonts",
+        "es5/a11y": "mathjax/a11y",
+        "es5/ui": "mathjax/ui",
+    },
+    "requirejs@2.3.8": {"require.js": "require.js"},
+    "@jupyter-widgets/html-manager@1.0.15": {"dist/embed-amd.js": "embed-amd.js"},
+}
+LIMIT = 3600
+
+
+def unpack(archive: Path, wanted: dict[str, str], folder: Path) -> None:
+    """Unpack the wanted files and folders of an npm archive into ``folder``."""
+    with tempfile.TemporaryDirectory() as scratch, tarfile.open(archive) as tar:
+        tar.extractall(scratch, filter="data")
+        for source, target in wanted.items():
+            found = Path(scratch) / "package" / source
+            (folder / target).parent.mkdir(parents=True, exist_ok=True)
+            copy = shutil.copytree if found.is_dir() else shutil.copy
+            copy(found, folder / target)
+
+
+def fetch_vendor() -> None:
+    """Fetch MathJax and the widgets' scripts with npm, once; warn if that cannot be done."""
+    if VENDOR.exists():
+        return
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            ready = Path(scratch) / "vendor"
+            ready.mkdir()
+            for name, wanted in PACKAGES.items():
+                command = ["npm", "pack", "--silent", name]
+                done = subprocess.run(
+                    command, cwd=scratch, check=True, capture_output=True, text=True, timeout=120
+                )
+                unpack(Path(scratch) / done.stdout.split()[-1], wanted, ready)
+            shutil.move(ready, VENDOR)
+    except (OSError, subprocess.SubprocessError, tarfile.TarError):
+        print("warning: npm could not fetch MathJax: the pages will load it from the network")
+
+
+def config() -> dict:
+    """The settings of ``_config.yml``, with the self-hosted scripts that are there."""
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text())
+    sphinx = settings["sphinx"]["config"]
+    if (VENDOR / "mathjax" / "tex-chtml.js").exists():
+        sphinx["mathjax_path"] = "vendor/mathjax/tex-chtml.js"
+        sphinx["mathjax_options"] = {"defer": "defer"}
+    if (VENDOR / "embed-amd.js").exists():
+        sphinx["nb_ipywidgets_js"] = {"vendor/require.js": {}, "vendor/embed-amd.js": {}}
+    return settings
+
+
+def publish(executed: Path, target: Path) -> None:
+    """Copy an executed notebook for the book: alt texts moved to the cells, run details dropped."""
+    notebook = json.loads(executed.read_text())
+    notebook["metadata"].pop("papermill", None)
+    for cell in notebook["cells"]:
+        cell["metadata"].pop("papermill", None)
+        if "injected-parameters" in cell["metadata"].get("tags", []):
+            cell["metadata"]["tags"].append("hide-input")
+        for output in cell.get("outputs", []):
+            alt = output.get("metadata", {}).get("image/png", {}).get("alt")
+            if alt:
+                image = cell["metadata"].setdefault("mystnb", {}).setdefault("image", {})
+                image["alt"] = alt
+    target.write_text(json.dumps(notebook))
+
+
+def stage(executed: Path, folder: Path) -> None:
+    """Lay out prose, settings and executed notebooks under ``folder`` as the book's source."""
+    shutil.rmtree(folder, ignore_errors=True)
+    ignore = shutil.ignore_patterns("build.py", "run.py", "__pycache__")
+    shutil.copytree(ROOT / "book", folder / "book", ignore=ignore)
+    shutil.copy(ROOT / "_toc.yml", folder)
+    (folder / "_config.yml").write_text(yaml.safe_dump(config(), allow_unicode=True))
+    (folder / "notebooks").mkdir()
+    for notebook in executed.glob("[!_]*.ipynb"):
+        publish(notebook, folder / "notebooks" / notebook.name)
+
+
+def build(out_dir: Path) -> Path:
+    """Build the book from ``out_dir/notebooks``; warnings are errors.
+
+    Returns:
+        Path of the first page.
+
+    Raises:
+        RuntimeError: if Sphinx warns or fails; the message names the log.
+    """
+    fetch_vendor()
+    source, pages, log = out_dir / "stage", out_dir / "html", out_dir / "logs" / "book.log"
+    stage(out_dir / "notebooks", source)
+    command = [sys.executable, "-m", "jupyter_book", "build", str(source)]
+    command += ["-W", "--keep-going", "--all", "--path-output", str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    log.write_text(done.stdout + done.stderr)
+    if done.returncode:
+        lines = (done.stdout + done.stderr).splitlines()
+        found = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-5:]
+        raise RuntimeError("\n".join(["The book was not built:", *found, f"The whole log: {log}"]))
+    shutil.rmtree(pages, ignore_errors=True)
+    shutil.move(source / "_build" / "html", pages)
+    return pages / "index.html"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", choices=run.PROFILES, default="laptop")
+    profile = parser.parse_args().profile
+    out_dir = ROOT / "_build" / profile
+    paths = [path for path in run.notebooks() if not path.stem.startswith("_")]
+    rows = run.run_all(profile, paths, out_dir, LIMIT)
+    failed = sum(not row.ok for row in rows)
+    print(f"{len(rows) - failed} passed, {failed} failed")
+    if failed:
+        print("The book was not built: mend the notebooks above first.", file=sys.stderr)
+        return 1
+    try:
+        print(f"The book is ready: {build(out_dir)}")
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,60 @@
+"""Fixtures of the whole suite: notebooks executed once, the book built once, one closing line."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from book import build, run
+
+ROOT = Path(__file__).resolve().parents[1]
+SMOKE = ROOT / "_build" / "smoke"
+SMOKE_LIMIT = 120
+ORDER = {"test_notebooks": 1, "test_book": 2}
+
+os.environ.setdefault("MPLBACKEND", "agg")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests first, then the notebooks, then the book made from them."""
+    items.sort(key=lambda item: ORDER.get(item.path.stem, 0))
+
+
+@pytest.fixture(scope="session")
+def executed(request: pytest.FixtureRequest) -> dict[str, run.Row]:
+    """Every notebook that a collected test asks for, run once at the smoke profile."""
+    asked = [item for item in request.session.items if "executed" in item.fixturenames]
+    chosen = {item.callspec.params["path"] for item in asked if hasattr(item, "callspec")}
+    if any("book" in item.fixturenames for item in asked):
+        chosen = set(run.notebooks())
+    paths = [path for path in run.notebooks() if path in chosen]
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\nRunning {len(paths)} notebooks at the smoke profile ...", flush=True)
+        rows = run.run_all("smoke", paths, SMOKE, SMOKE_LIMIT)
+    yield {row.stem: row for row in rows}
+    run.write_report("smoke", rows, ROOT / "_build" / "report.html")
+
+
+@pytest.fixture(scope="session")
+def book(executed: dict[str, run.Row]) -> Path:
+    """Folder of the HTML book built from the notebooks just run."""
+    failed = [row.stem for row in executed.values() if not row.ok]
+    if failed:
+        pytest.fail(f"the book cannot be built: {', '.join(failed)} did not run", pytrace=False)
+    try:
+        return build.build(SMOKE).parent
+    except RuntimeError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close with a line that says how many tests passed, failed and were skipped."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is None or config.option.collectonly:
+        return
+    counts = {name: len(reporter.stats.get(name, [])) for name in reporter.stats}
+    failed = counts.get("failed", 0) + counts.get("error", 0)
+    line = f"{counts.get('passed', 0)} passed, {failed} failed"
+    skipped = counts.get("skipped", 0)
+    print(line + (f", {skipped} skipped" if skipped else ""))
