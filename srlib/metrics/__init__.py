@@ -6,6 +6,7 @@ border.
 """
 
 from srlib.metrics.agreement import compare, consistency, reference_statistics
+from srlib.metrics.cubes import cube_statistics, random_cubes
 from srlib.metrics.faces import (
     anisotropy,
     grid_imprint,
@@ -14,18 +15,24 @@ from srlib.metrics.faces import (
     volume_fractions,
 )
 from srlib.metrics.lines import chord_lengths, radial_spectrum, reach_probability, two_point
+from srlib.metrics.transport import percolates, tortuosity_factor, transport_efficiency
 
 __all__ = [
     "anisotropy",
     "chord_lengths",
     "compare",
     "consistency",
+    "cube_statistics",
     "grid_imprint",
     "interphase_areas",
+    "percolates",
     "radial_spectrum",
+    "random_cubes",
     "reach_probability",
     "reference_statistics",
+    "tortuosity_factor",
     "tpb_density",
+    "transport_efficiency",
     "two_point",
     "volume_fractions",
 ]

@@ -105,9 +105,7 @@ def reference_statistics(
     }
 
 
-def compare(
-    sr: NDArray, reference: NDArray | Sequence[NDArray] | dict, max_lag: int = 80
-) -> dict:
+def compare(sr: NDArray, reference: NDArray | Sequence[NDArray] | dict, max_lag: int = 80) -> dict:
     """How far a volume is from a reference, in the numbers that a training watches.
 
     Args:

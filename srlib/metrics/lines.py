@@ -160,9 +160,7 @@ def chord_lengths(labels: NDArray, phase: int, axis: int, border: str = "keep") 
     return voxels / max(voxels.sum(), 1)
 
 
-def radial_spectrum(
-    image: NDArray, phases: Sequence[int] | None = None
-) -> tuple[NDArray, NDArray]:
+def radial_spectrum(image: NDArray, phases: Sequence[int] | None = None) -> tuple[NDArray, NDArray]:
     r"""Centred log-magnitude of the Fourier transform, and its mean over rings (ME-09, Fig. 18).
 
     .. math:: M(f) = \log\big(1 + |F(f)|\big)
