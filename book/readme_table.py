@@ -1,0 +1,121 @@
+"""Fill the generated tables of README.md and book/errata.md: `python -m book.readme_table`."""
+
+import json
+import re
+from pathlib import Path
+
+from srlib import results
+from srlib.train import PROFILES
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = {
+    "iterations": "iterations",
+    "batch": "coarse cubes an iteration",
+    "window": "edge of a cube in LR voxels, without halo",
+    "halo": "halo in LR voxels",
+    "crop": "HR layers cut off before the critic",
+    "slices": "fake slices a direction and cube",
+    "critic_steps": "critic updates an iteration",
+    "generator_every": "k: iterations to one generator update",
+    "lr_generator": "learning rate of the generator (Adam)",
+    "lr_critic": "learning rate of the critic (Adam)",
+    "betas": "betas of Adam",
+    "warmup": "iterations of warm-up",
+    "decay": "learning rate falls in the second half",
+    "penalty": "λ, gradient penalty",
+    "weight": "c, voxel-wise loss",
+    "gate": "b, threshold of the voxel-wise loss",
+    "noise_channels": "noise channels",
+    "ema": "decay of the averaged weights (EMA)",
+    "stop_below": "mean relative error that ends the training",
+}
+
+
+def title(notebook: Path) -> str:
+    """The first heading of a notebook.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        found = re.search(r"^# +(.+)$", "".join(cell["source"]), re.MULTILINE)
+        if cell["cell_type"] == "markdown" and found:
+            return found[1].strip()
+    raise ValueError(f"{notebook.name} has no title: begin it with a line '# ...'")
+
+
+def minutes(record: dict) -> str:
+    """Minutes for a reader: ``values["minutes"]``, else the seconds of the run."""
+    value = float(record["values"].get("minutes", record["seconds"] / 60))
+    return "< 1" if value < 1 else f"{value:.0f}"
+
+
+def results_table(notebooks: Path, folder: Path) -> str:
+    """Markdown table of the chapters.
+
+    Args:
+        notebooks: Folder of the notebooks; names with a leading underscore are left out.
+        folder: Folder of the result files of :func:`srlib.results.write`, one a notebook. The
+            text ``values["headline"]`` is what the chapter comes to.
+    """
+    rows = ["| chapter | minutes | what came out | data |", "|---|---|---|---|"]
+    for notebook in sorted(notebooks.glob("[!_]*.ipynb")):
+        cells = ["-", "not run yet", "-"]
+        path = folder / f"{notebook.stem}.json"
+        if path.exists():
+            record = results.read(path)
+            headline = record["values"].get("headline", "-")
+            cells = [minutes(record), headline, record["source"]]
+        link = f"[{notebook.stem[:2]} {title(notebook)}](notebooks/{notebook.name})"
+        rows.append(f"| {link} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def recipe_table() -> str:
+    """Markdown table of the paper's and the laptop's training settings."""
+
+    def show(value) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, int | float) and value == 0:
+            return "-"
+        return "all" if value is None else f"{value:,}" if isinstance(value, int) else f"{value}"
+
+    paper, laptop = PROFILES["paper"], PROFILES["laptop"]
+    rows = ["| setting | field | paper profile | laptop profile |", "|---|---|---|---|"]
+    for name, meaning in RECIPE.items():
+        values = show(getattr(paper, name)), show(getattr(laptop, name))
+        rows.append(f"| {meaning} | `{name}` | {values[0]} | {values[1]} |")
+    return "\n".join(rows)
+
+
+def fill(text: str, name: str, table: str) -> str:
+    """``text`` with ``table`` between ``<!-- name -->`` and ``<!-- /name -->``.
+
+    Raises:
+        ValueError: if the two marks are not there exactly once.
+    """
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise ValueError(f"the text must hold {start} and, after it, {end}, once each")
+    return f"{text[: text.index(start)]}{start}\n\n{table}\n\n{text[text.index(end) :]}"
+
+
+def filled(root: Path = ROOT) -> dict[Path, str]:
+    """Path and up-to-date text of every page with a generated table."""
+    readme, errata = root / "README.md", root / "book" / "errata.md"
+    chapters = results_table(root / "notebooks", root / "results" / "laptop")
+    return {
+        readme: fill(readme.read_text(encoding="utf-8"), "results", chapters),
+        errata: fill(errata.read_text(encoding="utf-8"), "recipe", recipe_table()),
+    }
+
+
+def main() -> None:
+    for path, text in filled().items():
+        path.write_text(text, encoding="utf-8")
+        print(f"{path.name} is up to date")
+
+
+if __name__ == "__main__":
+    main()
