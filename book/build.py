@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -73,26 +74,20 @@ def config() -> dict:
 
 
 def publish(executed: Path, target: Path) -> None:
-    """Copy an executed notebook for the book: alt texts moved to the cells, run details dropped."""
+    """Copy an executed notebook for the book, without the details of the run."""
     notebook = json.loads(executed.read_text())
     notebook["metadata"].pop("papermill", None)
     for cell in notebook["cells"]:
         cell["metadata"].pop("papermill", None)
         if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["metadata"]["tags"].append("hide-input")
-        for output in cell.get("outputs", []):
-            alt = output.get("metadata", {}).get("image/png", {}).get("alt")
-            if alt:
-                image = cell["metadata"].setdefault("mystnb", {}).setdefault("image", {})
-                image["alt"] = alt
     target.write_text(json.dumps(notebook))
 
 
 def stage(executed: Path, folder: Path) -> None:
     """Lay out prose, settings and executed notebooks under ``folder`` as the book's source."""
     shutil.rmtree(folder, ignore_errors=True)
-    ignore = shutil.ignore_patterns("build.py", "run.py", "__pycache__")
-    shutil.copytree(ROOT / "book", folder / "book", ignore=ignore)
+    shutil.copytree(ROOT / "book", folder / "book", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "_toc.yml", folder)
     (folder / "_config.yml").write_text(yaml.safe_dump(config(), allow_unicode=True))
     (folder / "notebooks").mkdir()
@@ -112,9 +107,11 @@ def build(out_dir: Path) -> Path:
     fetch_vendor()
     source, pages, log = out_dir / "stage", out_dir / "html", out_dir / "logs" / "book.log"
     stage(out_dir / "notebooks", source)
-    command = [sys.executable, "-m", "jupyter_book", "build", str(source)]
+    tool = Path(sys.executable).with_name("jupyter-book")
+    command = [str(tool), "build", str(source)]
     command += ["-W", "--keep-going", "--all", "--path-output", str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    streams = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
+    done = subprocess.run(command, env=os.environ | {"NO_COLOR": "1"}, **streams)
     log.write_text(done.stdout + done.stderr)
     if done.returncode:
         lines = (done.stdout + done.stderr).splitlines()

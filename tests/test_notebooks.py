@@ -10,7 +10,16 @@ from tests.conftest import SMOKE
 PATHS = run.notebooks()
 
 
-CLAIMS = {}
+def template(values: dict) -> None:
+    scores, wrong = values["scores"], list(values["voxels_wrong"].values())
+    assert scores["trilinear"]["voxels right"] > scores["nearest"]["voxels right"] + 0.05
+    for method in ("nearest", "trilinear"):
+        lost = scores["truth"]["interface per face"] - scores[method]["interface per face"]
+        assert lost > 0.05 * scores["truth"]["interface per face"]
+    assert wrong == sorted(wrong)
+
+
+CLAIMS = {"_template": template}
 
 
 @pytest.mark.notebook
