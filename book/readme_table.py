@@ -79,7 +79,9 @@ def recipe_table() -> str:
             return "yes" if value else "no"
         if isinstance(value, int | float) and value == 0:
             return "-"
-        return "all" if value is None else f"{value:,}" if isinstance(value, int) else f"{value}"
+        if isinstance(value, int | float):
+            return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+        return "all" if value is None else str(value)
 
     paper, laptop = PROFILES["paper"], PROFILES["laptop"]
     rows = ["| setting | field | paper profile | laptop profile |", "|---|---|---|---|"]
