@@ -118,7 +118,8 @@ def compare(sr: NDArray, reference: NDArray | Sequence[NDArray] | dict, max_lag:
         ``vf_error`` ``(n,)`` and ``area_error`` ``{(a, b): float}``, relative and signed
         (nan where the reference has none); ``s2_mean`` and ``s2_max``, absolute difference of
         the two-point functions over all pairs ``a <= b`` and lags; ``tpb`` of ``sr`` and its
-        relative ``tpb_error``.
+        relative ``tpb_error``; ``mean_error``, the mean size of all volume-fraction and area
+        errors (ME-13).
 
     Raises:
         ValueError: if either side is not a valid label array.
@@ -139,12 +140,15 @@ def compare(sr: NDArray, reference: NDArray | Sequence[NDArray] | dict, max_lag:
     for pair, curve in ref["two_point"].items():
         lags = min(len(curve), len(ours["two_point"][pair]))
         gaps.append(np.abs(ours["two_point"][pair][:lags] - curve[:lags]))
+    vf_error = np.array([relative(*both) for both in fractions])
+    area_error = {
+        pair: relative(area, areas.get(pair, 0.0))
+        for pair, area in ours["interphase_areas"].items()
+    }
     return {
-        "vf_error": np.array([relative(*both) for both in fractions]),
-        "area_error": {
-            pair: relative(area, areas.get(pair, 0.0))
-            for pair, area in ours["interphase_areas"].items()
-        },
+        "vf_error": vf_error,
+        "area_error": area_error,
+        "mean_error": float(np.nanmean(np.abs([*vf_error, *area_error.values()]))),
         "s2_mean": float(np.mean(gaps)),
         "s2_max": float(np.max(gaps)),
         "tpb": ours["tpb"],

@@ -147,7 +147,8 @@ def chord_lengths(labels: NDArray, phase: int, axis: int, border: str = "keep") 
     size = labels.shape[check_axis(labels, axis)]
     check_phase(phase)
     chords = np.zeros(size + 1)
-    for plane in np.moveaxis(labels, axis, -1).reshape(-1, labels.shape[-2 if axis else -1], size):
+    lines = np.moveaxis(labels, axis, -1)
+    for plane in lines.reshape(-1, lines.shape[-2], size):
         line = np.zeros((len(plane), size + 2), np.int8)
         line[:, 1:-1] = plane == phase
         step = np.diff(line, axis=1)
