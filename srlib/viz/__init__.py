@@ -4,23 +4,16 @@ A notebook calls ``viz.use_style()`` once, makes a figure with one of these func
 into the page with ``viz.show(figure, alt=..., caption=...)``.
 """
 
-from srlib.viz.images import (
-    centre_crop,
-    cube,
-    disagreement,
-    entropy_map,
-    inputs_and_output,
-    panel,
-    same_field,
-    show_slice,
-    slice_at,
-)
+from srlib.viz.diagrams import architecture, layer_rows, training_loop
+from srlib.viz.fields import centre_crop, entropy_map, same_field, slice_at
+from srlib.viz.images import cube, disagreement, inputs_and_output, panel, show_slice
 from srlib.viz.page import provenance, show, table
-from srlib.viz.plots import PANELS, curves, spectra, training, violins
+from srlib.viz.plots import curves, spectra, training, violins
 from srlib.viz.style import (
     SOURCES,
     line_colours,
     new_figure,
+    pair_colours,
     phase_colours,
     phase_legend,
     scale_bar,
@@ -29,17 +22,19 @@ from srlib.viz.style import (
 from srlib.viz.viewer import live_viewer, slice_viewer
 
 __all__ = [
-    "PANELS",
     "SOURCES",
+    "architecture",
     "centre_crop",
     "cube",
     "curves",
     "disagreement",
     "entropy_map",
     "inputs_and_output",
+    "layer_rows",
     "line_colours",
     "live_viewer",
     "new_figure",
+    "pair_colours",
     "panel",
     "phase_colours",
     "phase_legend",
@@ -53,6 +48,7 @@ __all__ = [
     "spectra",
     "table",
     "training",
+    "training_loop",
     "use_style",
     "violins",
 ]

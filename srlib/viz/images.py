@@ -10,13 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 from matplotlib.transforms import Affine2D
 
-from srlib.viz.style import (
+from srlib.viz.fields import (
+    centre_crop,
+    check_aspect,
     check_labels,
-    draw_scale_bar,
-    new_figure,
-    phase_colours,
-    phase_legend,
+    colour_image,
+    entropy_map,
+    is_grey,
+    slice_at,
 )
+from srlib.viz.style import PAGE_INCHES, draw_scale_bar, new_figure, phase_legend
 
 _SHADES = (1.0, 0.9, 0.78)
 
@@ -51,11 +54,12 @@ def show_slice(
     """
     picture = colour_image(labels, phases, own_phases, title or "the image")
     rows, columns = picture.shape[:2]
-    ax.imshow(picture, extent=(0, 1, rows / columns, 0), cmap="gray", vmin=0, vmax=1)
+    ax.imshow(_crisp(picture), extent=(0, 1, rows / columns, 0), cmap="gray", vmin=0, vmax=1)
     ax.set_axis_off()
     ax.set_title(title)
     if bar:
-        draw_scale_bar(ax, width or columns, voxel_nm, 1.0)
+        stretched = voxel_nm is None and width not in (None, columns)
+        draw_scale_bar(ax, width or columns, voxel_nm, " (fine)" if stretched else "")
 
 
 def panel(
@@ -89,14 +93,15 @@ def panel(
         check_aspect(image, finest, title)
     columns = columns or min(4, len(images))
     rows = -(-len(images) // columns)
-    cell = 7.5 / columns
-    height = rows * (cell * finest.shape[0] / finest.shape[1] + 0.35) + 0.35
-    figure, axes = new_figure(rows, columns, height=height)
+    cell = min(PAGE_INCHES / columns, 3.6)
+    height = rows * (cell * finest.shape[0] / finest.shape[1] + 0.5) + 0.3
+    figure, axes = new_figure(rows, columns, height, max(4.5, columns * cell))
+    figure.get_layout_engine().set(hspace=0.04)
     for ax in axes.flat[len(images) :]:
         ax.set_axis_off()
     for ax, image, title, names in zip(axes.flat, images, titles, own, strict=False):
         show_slice(ax, image, phases, voxel_nm, title, width=finest.shape[1], own_phases=names)
-    if any(not _is_grey(image) for image in images):
+    if any(not is_grey(image) for image in images):
         phase_legend(figure, phases)
     return figure
 
@@ -139,7 +144,7 @@ def cube(
     )
     for (image, corner, right, below), shade in zip(faces, _SHADES, strict=True):
         picture = colour_image(image, phases, own_phases, title or "the volume")
-        picture = np.round(picture * shade).astype(np.uint8)
+        picture = _crisp(np.round(picture * shade).astype(np.uint8))
         move = Affine2D(
             np.array([[right[0], below[0], corner[0]], [right[1], below[1], corner[1]], [0, 0, 1]])
         )
@@ -149,8 +154,9 @@ def cube(
         ax.add_patch(edge)
         drawn.set_clip_path(edge)
     span = np.array([[0, 0], width * along_x, front, width * along_x + front])
-    ax.set_xlim(span[:, 0].min() - 0.02, span[:, 0].max() + 0.02)
-    ax.set_ylim(span[:, 1].min() - depth - 0.02, 0.02)
+    low, high = span.min(axis=0) - (0, depth), span.max(axis=0)
+    (x, y), half = (low + high) / 2, (high - low).max() / 2 + 0.01
+    ax.set(xlim=(x - half, x + half), ylim=(y - half, y + half))
     ax.set_aspect("equal")
     ax.set_axis_off()
     ax.set_title(title)
@@ -193,10 +199,11 @@ def inputs_and_output(
     sr_slice, lr_slice = (slice_at(volume, axis, position) for volume in (sr, lr))
     check_aspect(lr_slice, sr_slice, "lr")
     middle = centre_crop(hr, sr_slice.shape)
-    figure, axes = new_figure(2, 3, height=5.7)
-    show_slice(axes[0, 0], hr, phases, voxel_nm, "high-res image")
-    cube(axes[0, 1], lr, phases, "low-res volume", own_phases=lr_phases)
-    cube(axes[0, 2], sr, phases, "super-res volume")
+    figure, axes = new_figure(2, 3, height=6.1)
+    figure.get_layout_engine().set(hspace=0.04)
+    show_slice(axes[0, 0], hr, phases, voxel_nm, f"high-res image, {_size(hr)}")
+    cube(axes[0, 1], lr, phases, f"low-res volume, {_size(lr)}", own_phases=lr_phases)
+    cube(axes[0, 2], sr, phases, f"super-res volume, {_size(sr)}")
     show_slice(axes[1, 0], middle, phases, voxel_nm, "high-res, middle")
     show_slice(
         axes[1, 1],
@@ -210,63 +217,6 @@ def inputs_and_output(
     show_slice(axes[1, 2], sr_slice, phases, voxel_nm, "super-res slice, same place")
     phase_legend(figure, phases)
     return figure
-
-
-def same_field(lr: np.ndarray, sr: np.ndarray, scale_factor: float) -> np.ndarray:
-    """The part of ``lr`` that ``sr`` covers, when inference cropped whole LR voxels off its edge.
-
-    Raises:
-        ValueError: if no crop of equally many LR voxels from every face fits.
-    """
-    for crop in range(min(lr.shape) // 2):
-        inner = lr[(slice(crop, -crop or None),) * lr.ndim]
-        if all(
-            abs(fine / float(scale_factor) - coarse) < 0.51
-            for fine, coarse in zip(sr.shape, inner.shape, strict=True)
-        ):
-            return inner
-    raise ValueError(
-        f"sr {sr.shape} is not lr {lr.shape} times {float(scale_factor):g} with an edge cropped."
-    )
-
-
-def centre_crop(image: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """The middle of an image or volume, at most ``shape`` in size."""
-    starts = [max(0, (n - want) // 2) for n, want in zip(image.shape, shape, strict=True)]
-    return image[tuple(slice(s, s + want) for s, want in zip(starts, shape, strict=True))]
-
-
-def slice_at(volume: np.ndarray, axis: int, position: float) -> np.ndarray:
-    """The slice of ``volume`` normal to ``axis`` at a fraction ``position`` of its depth.
-
-    Raises:
-        ValueError: if ``axis`` is not 0, 1 or 2 or ``position`` is outside 0 to 1.
-    """
-    if axis not in (0, 1, 2) or not 0 <= position <= 1:
-        raise ValueError(f"Give axis 0, 1 or 2 and a position 0 to 1, not {axis} and {position}.")
-    depth = volume.shape[axis]
-    return np.take(volume, min(depth - 1, int(position * depth)), axis=axis)
-
-
-def entropy_map(samples: np.ndarray, n_phases: int) -> np.ndarray:
-    """How much several outputs disagree, voxel by voxel.
-
-    Args:
-        samples: Labels ``(m, rows, columns)`` of one slice made with ``m`` noises.
-        n_phases: Number of phases.
-
-    Returns:
-        Entropy in bits ``(rows, columns)``: 0 where all agree, at most ``log2(min(m, n_phases))``
-        where all phases come up equally often.
-
-    Raises:
-        ValueError: if there are fewer than two samples, or unknown labels.
-    """
-    samples = check_labels(samples, n_phases, 3, "samples")
-    if len(samples) < 2:
-        raise ValueError("Disagreement needs at least two samples of the same slice.")
-    shares = np.stack([(samples == phase).mean(axis=0) for phase in range(n_phases)])
-    return -(shares * np.log2(np.where(shares > 0, shares, 1))).sum(axis=0) + 0.0
 
 
 def disagreement(
@@ -298,67 +248,34 @@ def disagreement(
     titles += [f"super-res, noise {i + 1}" for i in range(min(shown, len(samples)))]
     columns = 3
     rows = -(-(len(images) + 1) // columns)
-    rows_px, width = entropy.shape
-    figure, axes = new_figure(rows, columns, height=rows * (2.4 * rows_px / width + 0.4) + 0.3)
+    shape = entropy.shape[0] / entropy.shape[1]
+    figure, axes = new_figure(rows, columns, height=rows * (2.45 * shape + 0.45) + 0.3)
+    figure.get_layout_engine().set(hspace=0.04)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, image, title in zip(axes.flat, images, titles, strict=False):
         check_aspect(image, entropy, title)
-        show_slice(ax, image, phases, voxel_nm, title, width=width)
+        show_slice(ax, image, phases, voxel_nm, title, width=entropy.shape[1])
     ax = axes.flat[len(images)]
-    top = np.log2(min(len(samples), len(phases)))
-    drawn = ax.imshow(entropy, cmap="magma", vmin=0, vmax=top, extent=(0, 1, rows_px / width, 0))
+    most = np.log2(min(len(samples), len(phases)))
+    drawn = ax.imshow(entropy, cmap="magma", vmin=0, vmax=most, extent=(0, 1, shape, 0))
     ax.set_title(f"disagreement of {len(samples)} noises")
-    draw_scale_bar(ax, width, voxel_nm, 1.0)
-    figure.colorbar(drawn, ax=ax, label="entropy (bits)", shrink=0.85, pad=0.02)
+    bar = figure.colorbar(
+        drawn, cax=ax.inset_axes((0.45, -0.065, 0.3, 0.04)), orientation="horizontal", ticks=[]
+    )
+    bar.ax.text(-0.06, 0.5, "0", transform=bar.ax.transAxes, va="center", ha="right", fontsize=9)
+    bar.ax.text(1.06, 0.5, f"{most:.2g} bits", transform=bar.ax.transAxes, va="center", fontsize=9)
+    draw_scale_bar(ax, entropy.shape[1], voxel_nm)
     phase_legend(figure, phases)
     return figure
 
 
-def colour_image(
-    labels: np.ndarray, phases: Sequence[str], own_phases: Sequence[str] | None, name: str
-) -> np.ndarray:
-    """Labels as RGB bytes ``(rows, columns, 3)``; a grey image comes back as it is.
-
-    Raises:
-        ValueError: if the labels do not fit, or a name of ``own_phases`` is not in ``phases``.
-    """
-    array = np.asarray(labels)
-    if _is_grey(array):
-        if array.ndim != 2 or not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-            raise ValueError(f"{name} should be a 2D grey image with values between 0 and 1.")
-        return array
-    names = list(own_phases or phases)
-    array = check_labels(array, len(names), 2, name)
-    return palette(phases, own_phases)[array]
+def _size(labels: np.ndarray) -> str:
+    n = labels.shape
+    return f"{n[0]}{'⁰¹²³'[len(n)]}" if len(set(n)) == 1 else "×".join(map(str, n))
 
 
-def palette(phases: Sequence[str], own_phases: Sequence[str] | None = None) -> np.ndarray:
-    """RGB bytes of each label ``(n, 3)``; ``own_phases`` take the colours of their names.
-
-    Raises:
-        ValueError: if a name of ``own_phases`` is not in ``phases``.
-    """
-    colours = np.round(255 * np.array(phase_colours(len(phases)))).astype(np.uint8)
-    if own_phases is None:
-        return colours
-    unknown = [name for name in own_phases if name not in phases]
-    if unknown:
-        raise ValueError(f"The phase {unknown[0]!r} is not one of {', '.join(phases)}.")
-    return colours[[list(phases).index(name) for name in own_phases]]
-
-
-def check_aspect(image: np.ndarray, finest: np.ndarray, name: str) -> None:
-    """Refuse an image whose proportions are not those of ``finest``."""
-    if image.ndim != 2 or finest.ndim != 2:
-        raise ValueError(f"{name or 'the image'} has shape {image.shape}; give a 2D slice.")
-    ratio = image.shape[0] / image.shape[1] * finest.shape[1] / finest.shape[0]
-    if abs(ratio - 1) > 0.03:
-        raise ValueError(
-            f"{name or 'the image'} {image.shape} does not show the same field as {finest.shape}: "
-            "crop one of them (viz.same_field, viz.centre_crop)."
-        )
-
-
-def _is_grey(image: np.ndarray) -> bool:
-    return np.issubdtype(np.asarray(image).dtype, np.floating)
+def _crisp(picture: np.ndarray) -> np.ndarray:
+    """Repeat the pixels of a small picture, so that drawing it only ever makes it smaller."""
+    times = -(-1000 // max(picture.shape[:2]))
+    return picture.repeat(times, axis=0).repeat(times, axis=1)

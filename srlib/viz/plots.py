@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from srlib.viz.images import show_slice
-from srlib.viz.style import SOURCES, line_colours, new_figure
+from srlib.viz.style import SOURCES, line_colours, new_figure, pair_colours
 
-PANELS = {
+_PANELS = {
     "volume_fractions": "volume fraction",
-    "interphase_areas": "interphase area\n(faces / all faces)",
-    "transport_efficiencies": "transport efficiency",
+    "interphase_areas": "interphase area (faces / all faces)",
+    "transport": "transport efficiency",
+    "tpb": "triple-phase boundary density",
 }
-"""The three panels of SuperRes Figs. 2, 5 and 7, and their axis labels."""
 
 
 def violins(
@@ -27,66 +27,65 @@ def violins(
     phases: Sequence[str],
     points: Mapping[str, Any] | None = None,
     *,
+    panels: Sequence[str] = ("volume_fractions", "interphase_areas", "transport"),
     point_name: str = "2D image",
     colours: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Distributions over sub-volumes, in the arrangement of SuperRes Fig. 7.
+    """Distributions over sub-volumes, in the arrangement of SuperRes Figs. 2, 5 and 7.
 
     Args:
-        stats_by_source: Source name (the original first) -> panel (a key of :data:`PANELS`) ->
-            an array ``(cubes, columns)``, or a dictionary column -> array of cubes. The columns
-            are phases or, for areas, the pairs (0, 1), (0, 2), ...
+        stats_by_source: Source name (the original first) -> what
+            :func:`srlib.metrics.cube_statistics` returns; a panel that a source lacks is left out.
+            Axes of transport are pooled.
         phases: Phase names, darkest first.
-        points: Panel -> one value for each column, drawn as black pluses.
+        points: Panel -> its value for each phase or pair, drawn as black pluses: an array, or a
+            dictionary as :func:`srlib.metrics.interphase_areas` returns.
+        panels: Any of ``"volume_fractions"``, ``"interphase_areas"``, ``"transport"``, ``"tpb"``.
         point_name: Name of the pluses in the legend.
         colours: Source name -> colour; by default :data:`SOURCES` in order.
 
     Raises:
-        ValueError: if there is no source, no known panel, or a value is NaN or infinite.
+        ValueError: if there is nothing to draw, a panel is unknown, a value is NaN or infinite, or
+            the columns do not match the phases.
     """
-    points = dict(points or {})
-    shown = [key for key in PANELS if any(key in stats for stats in stats_by_source.values())]
-    if not shown:
-        raise ValueError(f"Give at least one source with one of {', '.join(PANELS)}.")
-    colours = colours or dict(zip(stats_by_source, SOURCES, strict=False))
-    figure, axes = new_figure(1, len(shown), height=3.3)
-    for ax, key in zip(axes[0], shown, strict=True):
-        tables = {
-            name: _columns(stats[key], f"{name}, {key}")
+    if unknown := set(panels) - set(_PANELS):
+        raise ValueError(f"There is no panel {unknown.pop()!r}; give {', '.join(_PANELS)}.")
+    tables = {
+        panel: {
+            name: _table(stats[panel], panel, phases, name)
             for name, stats in stats_by_source.items()
-            if key in stats
+            if panel in stats and np.size(stats[panel])
         }
-        columns = list(dict.fromkeys(column for t in tables.values() for column in t))
-        width = 0.8 / len(tables)
-        for number, (name, columned) in enumerate(tables.items()):
-            offset = (number - (len(tables) - 1) / 2) * width
-            for place, column in enumerate(columns):
-                if column in columned:
-                    _violin(ax, columned[column], place + offset, 0.92 * width, colours[name])
-        for place, column in enumerate(columns):
-            value = _columns(points[key], key).get(column) if key in points else None
-            if value is not None:
-                ax.plot(place, float(np.mean(value)), "k+", markersize=9, markeredgewidth=1.6)
-        ax.set_xticks(range(len(columns)), [_column_name(c, phases) for c in columns])
-        ax.set_ylabel(PANELS[key])
+        for panel in panels
+    }
+    tables = {panel: found for panel, found in tables.items() if found}
+    if not tables:
+        raise ValueError(f"Give at least one source with one of {', '.join(panels)}.")
+    colours = colours or dict(zip(stats_by_source, SOURCES, strict=False))
+    points = points or {}
+    figure, axes = new_figure(1, len(tables), height=3.4)
+    for ax, (panel, found) in zip(axes[0], tables.items(), strict=True):
+        width = 0.82 / len(found)
+        for order, (name, table) in enumerate(found.items()):
+            offset = (order - (len(found) - 1) / 2) * width
+            for place, values in enumerate(table.T):
+                _violin(ax, values, place + offset, 0.94 * width, colours[name])
+        if panel in points:
+            marks = _table(points[panel], panel, phases, point_name)[0]
+            ax.plot(range(len(marks)), marks, "k+", markersize=9, markeredgewidth=1.6, zorder=4)
+        names = _column_names(panel, phases)
+        ax.set_xticks(range(len(names)), names)
+        ax.tick_params(axis="x", length=0)
+        ax.set_title(_PANELS[panel].split(" (")[0])
+        ax.set_ylabel("faces / all faces" if panel == "interphase_areas" else "")
         ax.set_ylim(bottom=0)
     handles = [
         Line2D([], [], color=colours[name], linewidth=7, alpha=0.6, label=name)
         for name in stats_by_source
     ]
     if points:
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color="black",
-                marker="+",
-                linestyle="",
-                markersize=9,
-                markeredgewidth=1.6,
-                label=point_name,
-            )
-        )
+        style = {"marker": "+", "linestyle": "", "markersize": 9, "markeredgewidth": 1.6}
+        handles.append(Line2D([], [], color="black", label=point_name, **style))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=1.2)
     return figure
 
@@ -96,34 +95,28 @@ def _violin(ax: Axes, values: np.ndarray, place: float, width: float, colour: st
         body = ax.violinplot(values, [place], widths=width, showextrema=False, points=200)
         for shape in body["bodies"]:
             shape.set(facecolor=colour, edgecolor=colour, alpha=0.45, linewidth=0.8)
-    half = 0.5 * width
-    ax.plot(
-        [place - half, place + half],
-        [values.mean()] * 2,
-        color=colour,
-        linewidth=1.8,
-        solid_capstyle="butt",
-    )
+    ends = [place - width / 2, place + width / 2]
+    ax.plot(ends, [values.mean()] * 2, color=colour, linewidth=1.8, solid_capstyle="butt")
 
 
-def _columns(value: Any, name: str) -> dict[Any, np.ndarray]:
+def _table(value: Any, panel: str, phases: Sequence[str], name: str) -> np.ndarray:
     if isinstance(value, Mapping):
-        columns = {key: np.atleast_1d(np.asarray(item, float)) for key, item in value.items()}
-    else:
-        array = np.asarray(value, float)
-        array = array[None] if array.ndim == 1 else array
-        n = array.shape[1]
-        keys = range(n)
-        columns = {key: array[:, key] for key in keys}
-    if not columns or any(c.size == 0 or not np.isfinite(c).all() for c in columns.values()):
-        raise ValueError(f"{name} is empty or holds NaN or infinite values.")
-    return columns
+        value = list(value.values())
+    columns = len(_column_names(panel, phases))
+    array = np.asarray(value, float)
+    if array.size == 0 or array.size % columns or (array.ndim > 1 and array.shape[-1] != columns):
+        raise ValueError(f"{panel} of {name} has shape {array.shape}, not {columns} columns.")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{panel} of {name} holds NaN or infinite values.")
+    return array.reshape(-1, columns)
 
 
-def _column_name(column: Any, phases: Sequence[str]) -> str:
-    if isinstance(column, tuple):
-        return "/\n".join(phases[phase] for phase in column)
-    return phases[column] if isinstance(column, int) else str(column)
+def _column_names(panel: str, phases: Sequence[str]) -> list[str]:
+    if panel == "tpb":
+        return [""]
+    if panel == "interphase_areas":
+        return [f"{phases[a]}/\n{phases[b]}" for a, b in combinations(range(len(phases)), 2)]
+    return list(phases)
 
 
 def curves(
@@ -140,7 +133,8 @@ def curves(
         panels: Panel title -> curve name -> ``(original, super_res)``. Each is an array over
             distances 0, 1, ...; a super-res array ``(runs, distances)`` draws the mean of the runs
             and a band from their lowest to highest.
-        phases: A curve named like a phase takes the colour of that phase.
+        phases: A curve named like a phase takes the colour of that phase; the others have
+            colours of their own.
         names: Names of the solid and the dashed lines.
         xlabel: Label below.
         ylabel: Label on the left.
@@ -153,9 +147,9 @@ def curves(
     figure, axes = new_figure(1, len(panels), height=3.3)
     inks = dict(zip(phases, line_colours(len(phases)), strict=True)) if phases else {}
     for ax, (title, pairs) in zip(axes[0], panels.items(), strict=True):
-        spare = iter(line_colours(max(2, len(pairs))))
+        spare = iter(pair_colours(len(pairs)))
         for name, (original, generated) in pairs.items():
-            colour = inks.get(name) or next(spare)
+            colour = inks[name] if name in inks else next(spare)
             original, runs = np.asarray(original, float), np.atleast_2d(generated).astype(float)
             if np.isnan(original).any() or np.isnan(runs).any():
                 raise ValueError(f"The curve {name!r} of {title!r} holds NaN.")
@@ -189,21 +183,21 @@ def training(
     phases: Sequence[str],
     *,
     targets: Mapping[str, Any] | None = None,
-    gate: float | None = 0.005,
+    gate: float = 0.005,
     stop: float | None = None,
     chosen: int | None = None,
 ) -> Figure:
-    """How a training went: losses, the voxel-wise loss and its gate, the metrics and their targets.
+    """How a training went: losses, the gate of the voxel-wise loss, metrics beside their targets.
 
     Args:
-        history: Records in order, each with ``"iteration"`` and any of ``"critic_loss"``,
-            ``"generator_loss"``, ``"voxel_loss"``, ``"fractions"`` (one for each phase),
-            ``"areas"`` (one for each pair, or a dictionary), ``"error"`` (mean relative error of
-            fractions and areas).
+        history: Records in order, each with ``"iteration"`` and any of ``"gap"`` (critic),
+            ``"voxelwise"``, ``"volume_fractions"``, ``"interphase_areas"`` (one for each pair),
+            ``"stop"`` (mean relative error of both), ``"imprint"`` and ``"anisotropy"``.
         phases: Phase names, darkest first.
-        targets: ``"fractions"`` and ``"areas"`` of the high-resolution image, drawn as thin lines.
-        gate: Voxel-wise loss below which it is switched off (SuperRes, section 3).
-        stop: Error at which training may stop (SR-23).
+        targets: ``"volume_fractions"`` and ``"interphase_areas"`` of the high-resolution image,
+            drawn as dotted lines.
+        gate: Voxel-wise loss below which it is silent (SuperRes, section 3).
+        stop: Mean relative error at which training may stop (SR-23).
         chosen: Iteration of the checkpoint that was kept.
 
     Raises:
@@ -211,51 +205,64 @@ def training(
     """
     if not history or any("iteration" not in record for record in history):
         raise ValueError("The history should be a list of records, each with its 'iteration'.")
-    targets = targets or {}
-    pairs = list(combinations(range(len(phases)), 2))
-    figure, axes = new_figure(2, 2, height=5.4)
-    losses, voxel, fractions, areas = axes.flat
-    for key, name, colour in (
-        ("critic_loss", "critic", SOURCES[0]),
-        ("generator_loss", "generator", SOURCES[1]),
-    ):
-        _trace(losses, history, key, name, colour)
-    losses.set_ylabel("adversarial loss")
-    _trace(voxel, history, "voxel_loss", "voxel-wise loss", SOURCES[0])
+    figure, axes = new_figure(2, 3, height=5.2, sharex=True)
+    gap, voxel, error, fractions, areas, signs = axes.flat
+    _trace(gap, history, "gap", "critic gap", SOURCES[0])
+    _trace(voxel, history, "voxelwise", "loss", SOURCES[0])
     voxel.set_yscale("log")
-    voxel.set_ylabel("voxel-wise loss")
-    if gate:
-        voxel.axhline(gate, color="black", linewidth=0.9, linestyle=":", label="gate")
+    voxel.axhline(gate, color="black", linewidth=1, linestyle=":", label="gate")
+    _trace(error, history, "stop", "error", SOURCES[0])
+    if stop is not None:
+        error.axhline(stop, color="black", linewidth=1, linestyle=":", label="stop rule")
+    _trace(signs, history, "imprint", "grid imprint", SOURCES[0])
+    _trace(signs, history, "anisotropy", "anisotropy", SOURCES[1])
+    pairs = [name.replace("\n", "") for name in _column_names("interphase_areas", phases)]
     for ax, key, names, colours in (
-        (fractions, "fractions", list(phases), line_colours(len(phases))),
-        (areas, "areas", [f"{phases[a]}/{phases[b]}" for a, b in pairs], SOURCES[: len(pairs)]),
+        (fractions, "volume_fractions", phases, line_colours(len(phases))),
+        (areas, "interphase_areas", pairs, pair_colours(len(pairs))),
     ):
-        for column, (name, colour) in enumerate(zip(names, colours, strict=False)):
+        wanted = _numbers(targets[key]) if targets and key in targets else []
+        for column, (name, colour) in enumerate(zip(names, colours, strict=True)):
             _trace(ax, history, key, name, colour, column)
-            if key in targets:
-                target = _row(targets[key])[column]
-                ax.axhline(target, color=colour, linewidth=1, linestyle=(0, (1, 1.5)))
-    fractions.set_ylabel("volume fraction")
-    areas.set_ylabel("interphase area\n(faces / all faces)")
-    for ax in axes.flat:
-        ax.set_xlabel("iteration")
+            if wanted:
+                ax.axhline(wanted[column], color=colour, linewidth=1.2, linestyle=":")
+    titles = (
+        "critic gap",
+        "voxel-wise loss",
+        "mean relative error of\nfractions and areas",
+        "volume fraction",
+        "interphase area\n(faces / all faces)",
+        "face density artefacts",
+    )
+    for ax, title in zip(axes.flat, titles, strict=True):
+        ax.set_title(title)
         if chosen is not None:
-            ax.axvline(chosen, color="#999999", linewidth=1, zorder=0)
-        if ax.get_legend_handles_labels()[0]:
+            ax.axvline(chosen, color="#aaaaaa", linewidth=1, zorder=0)
+        if len(ax.get_legend_handles_labels()[0]) > 1:
             ax.legend(handlelength=1.2)
+    for ax in axes[1]:
+        ax.set_xlabel("iteration")
+    error.set_ylim(bottom=0)
+    signs.set_ylim(bottom=0)
+    handles = []
+    if targets:
+        handles.append(Line2D([], [], color="black", linestyle=":", label="high-res image"))
+    if chosen is not None:
+        handles.append(Line2D([], [], color="#aaaaaa", linewidth=1, label="checkpoint kept"))
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
 def _trace(ax: Axes, history, key: str, name: str, colour, column: int | None = None) -> None:
-    steps = [record["iteration"] for record in history if record.get(key) is not None]
-    values = [record[key] for record in history if record.get(key) is not None]
-    if column is not None:
-        values = [_row(value)[column] for value in values]
-    if steps:
+    records = [record for record in history if record.get(key) is not None]
+    values = [r[key] if column is None else _numbers(r[key])[column] for r in records]
+    if records:
+        steps = [record["iteration"] for record in records]
         ax.plot(steps, values, color=colour, linewidth=1.2, label=name)
 
 
-def _row(value: Any) -> list[float]:
+def _numbers(value: Any) -> list[float]:
     return [float(v) for v in (value.values() if isinstance(value, Mapping) else value)]
 
 
@@ -292,8 +299,8 @@ def spectra(
             line = results[other][1]
             own = other == name
             row[2].plot(
-                np.arange(len(line)) / max(image.shape),
-                line,
+                np.arange(1, len(line)) / min(image.shape),
+                line[1:],
                 color=colour if own else "#bbbbbb",
                 label=other,
                 zorder=2 + own,

@@ -18,12 +18,9 @@ PAGE_INCHES = 7.5
 SOURCES = ("#0072B2", "#D55E00", "#7A7A7A", "#009E73", "#CC79A7", "#56B4E9")
 """Colours of data sources in the order given: original, super-res, then the baselines."""
 
-_FILLS = LinearSegmentedColormap.from_list(
-    "phases", ["#0e1730", "#2f5f8a", "#4fa3a0", "#a9cf9a", "#fbf1cf"]
-)
-_LINES = LinearSegmentedColormap.from_list(
-    "lines", ["#0e1730", "#2a6f97", "#3d9a8b", "#8a9a3c", "#d08c1f"]
-)
+_FILLS = ("#0e1730", "#2b5680", "#3c8b93", "#9cc795", "#fbf1cf")
+_LINES = ("#0e1730", "#2a6f97", "#3c8b93", "#8a9a3c", "#d08c1f")
+_PAIRS = ("#46307f", "#b5397c", "#ec9a4e")
 
 _STYLE = {
     "figure.dpi": 100,
@@ -69,7 +66,7 @@ def phase_colours(n: int) -> list[tuple[float, float, float]]:
     Brightness alone tells them apart, so they survive colour blindness and a grey print.
 
     Raises:
-        ValueError: if ``n`` is not between 1 and 8.
+        ValueError: if ``n`` is not between 1 and 10.
     """
     return _sample(_FILLS, n)
 
@@ -79,40 +76,16 @@ def line_colours(n: int) -> list[tuple[float, float, float]]:
     return _sample(_LINES, n)
 
 
-def _sample(ramp: LinearSegmentedColormap, n: int) -> list[tuple[float, float, float]]:
-    if not 1 <= n <= 8:
-        raise ValueError(f"There are colours for 1 to 8 phases, not for {n}.")
-    return [to_rgb(ramp(step)) for step in np.linspace(0, 1, n)] if n > 1 else [to_rgb(ramp(0.0))]
+def pair_colours(n: int) -> list[tuple[float, float, float]]:
+    """RGB of each of ``n`` pairs of phases for lines on white, dark to bright."""
+    return _sample(_PAIRS, n)
 
 
-def check_labels(labels, n_phases: int, ndim: int, name: str = "labels") -> np.ndarray:
-    """``labels`` as a uint8 array, or one sentence that says what is wrong.
-
-    Args:
-        labels: Integers 0 .. ``n_phases`` - 1, array or CPU tensor.
-        n_phases: Number of phases.
-        ndim: 2 for an image, 3 for a volume.
-        name: What to call it in the message.
-
-    Raises:
-        ValueError: for another number of dimensions, no voxels, NaN, fractions or unknown labels.
-    """
-    array = np.asarray(labels)
-    if array.ndim != ndim or array.size == 0:
-        kind = {2: "an image (rows, columns)", 3: "a volume (z, y, x)"}[ndim]
-        raise ValueError(f"{name} has shape {array.shape}; it should be {kind} with voxels in it.")
-    if not np.issubdtype(array.dtype, np.integer) and array.dtype != bool:
-        if not (np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all()):
-            raise ValueError(f"{name} holds NaN or values that are not numbers; give phase labels.")
-        if (array != np.round(array)).any():
-            raise ValueError(f"{name} holds fractions; give phase labels 0 .. {n_phases - 1}.")
-    low, high = int(array.min()), int(array.max())
-    if low < 0 or high >= n_phases:
-        wrong = low if low < 0 else high
-        raise ValueError(
-            f"{name} holds the label {wrong}, but the {n_phases} phases are 0 .. {n_phases - 1}."
-        )
-    return array.astype(np.uint8, copy=False)
+def _sample(anchors: tuple[str, ...], n: int) -> list[tuple[float, float, float]]:
+    if not 1 <= n <= 10:
+        raise ValueError(f"There are colours for 1 to 10 phases or pairs, not for {n}.")
+    ramp = LinearSegmentedColormap.from_list("ramp", anchors)
+    return [to_rgb(ramp(step)) for step in np.linspace(0, 1, max(2, n))[:n]]
 
 
 def scale_bar(width: int, voxel_nm: float | None = None) -> tuple[float, str]:
@@ -145,28 +118,12 @@ def scale_bar(width: int, voxel_nm: float | None = None) -> tuple[float, str]:
     return length / size, f"{length:g} nm"
 
 
-def draw_scale_bar(ax: Axes, width: int, voxel_nm: float | None, extent: float) -> None:
-    """Draw the bar of :func:`scale_bar` under an image ``extent`` data units wide."""
+def draw_scale_bar(ax: Axes, width: int, voxel_nm: float | None, note: str = "") -> None:
+    """Draw the bar of :func:`scale_bar` under an image that is one data unit wide."""
     length, text = scale_bar(width, voxel_nm)
-    line = ax.get_xaxis_transform()
-    ax.plot(
-        [0, length / width * extent],
-        [-0.045, -0.045],
-        color="black",
-        linewidth=3,
-        solid_capstyle="butt",
-        transform=line,
-        clip_on=False,
-    )
-    ax.text(
-        length / width * extent + 0.025 * extent,
-        -0.045,
-        text,
-        transform=line,
-        fontsize=9,
-        va="center",
-        ha="left",
-    )
+    end, below = length / width, {"transform": ax.get_xaxis_transform()}
+    ax.plot([0, end], [-0.045, -0.045], "k", lw=3, solid_capstyle="butt", clip_on=False, **below)
+    ax.text(end + 0.025, -0.045, text + note, fontsize=9, va="center", **below)
 
 
 def phase_legend(figure: Figure, phases: Sequence[str]) -> None:

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from srlib.viz.images import check_aspect, palette, slice_at
-from srlib.viz.style import check_labels
+from srlib.viz.fields import check_aspect, check_labels, palette, slice_at
 
 _numbers = itertools.count(1)
-_PANE_PX = {1: 380, 2: 340, 3: 230}
+_PANE_PX = {1: 380, 2: 330, 3: 216}
 
 _SCRIPT = (
     "const v=this.closest('.slice-viewer'),k=+this.value,o=v.querySelector('output');"
@@ -66,7 +65,7 @@ class SliceViewer:
         """A self-contained ``<div class="slice-viewer">``; each call has ids of its own."""
         own = f"slice-viewer-{next(_numbers)}"
         letter = "zyx"[self._axis]
-        labels = [f"slice {k + 1} of {self.depth} ({letter})" for k in self.slices]
+        labels = [f"slice {k + 1} of {self.depth}" for k in self.slices]
         start = len(labels) // 2
         size = _PANE_PX.get(len(self.sprites), 180)
         panes = "".join(
@@ -149,7 +148,7 @@ def slice_viewer(
     axis: int = 0,
     *,
     own_phases: Mapping[str, Sequence[str]] | None = None,
-    frames: int = 48,
+    frames: int = 64,
     alt: str | None = None,
     max_bytes: int = 1_500_000,
 ) -> SliceViewer:

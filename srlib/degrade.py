@@ -1,0 +1,211 @@
+"""Imaging physics: what a coarse microscope sees of a fine structure.
+
+Every operator here acts along one axis at a time (a Gaussian and a trilinear filter are both
+products of 1D filters), so it is a small matrix applied to z, then y, then x.
+"""
+
+from fractions import Fraction
+from functools import lru_cache
+from math import ceil
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MODES = ("blur", "nearest")
+
+
+def exact_scale(scale_factor: float | Fraction) -> Fraction:
+    """The scale factor as the fraction 64/d that it stands for.
+
+    Args:
+        scale_factor: Fine voxels per coarse voxel edge: 64/d for an integer d in 8..64, so 1 to 8
+            (SuperRes, section 3). A float within 1e-6 of such a number will do.
+
+    Raises:
+        ValueError: if it is not one of those 57 numbers.
+    """
+    try:
+        value = float(scale_factor)
+        d = round(64 / value)
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        value, d = 0.0, 0
+    if not 8 <= d <= 64 or abs(64 / d - value) > 1e-6 * value:
+        raise ValueError(
+            f"scale factor {scale_factor!r} is not 64/d for a whole number d from 8 to 64: "
+            "choose one such as 8, 4, 2 or 1.6"
+        )
+    return Fraction(64, d)
+
+
+def coarse_size(n: int, scale_factor: float | Fraction) -> int:
+    """Coarse voxels along an edge of ``n`` fine voxels; exact, no rounding.
+
+    Raises:
+        ValueError: if ``n`` fine voxels are not a whole number of coarse ones.
+    """
+    scale = exact_scale(scale_factor)
+    size = n / scale
+    if size.denominator != 1 or size < 1:
+        fit = int(n // scale.numerator * scale.numerator)
+        hint = f"crop it to {fit}" if fit else f"use at least {scale.numerator} voxels"
+        raise ValueError(
+            f"an edge of {n} voxels is not a whole number of coarse voxels at scale factor "
+            f"{float(scale):g}: {hint}"
+        )
+    return int(size)
+
+
+def kernel_size(scale_factor: float | Fraction) -> int:
+    """Edge k of the blur kernel: the odd one of ceil(sf) and ceil(sf) - 1 (SuperRes, section 3)."""
+    k = ceil(exact_scale(scale_factor))
+    return k if k % 2 else k - 1
+
+
+def _gaussian_1d(scale_factor, sigma: float | None, size: int | None) -> Tensor:
+    k = kernel_size(scale_factor) if size is None else size
+    if k < 1 or k % 2 == 0:
+        raise ValueError(f"the blur kernel needs an odd size of at least 1, not {k}")
+    sigma = 0.3 * ((k - 1) * 0.5 - 1) + 0.8 if sigma is None else float(sigma)
+    if not sigma > 0:
+        raise ValueError(f"sigma must be above 0, not {sigma}: for no blur use mode='nearest'")
+    x = torch.arange(k, dtype=torch.float64) - (k - 1) / 2
+    g = torch.exp(-0.5 * (x / sigma) ** 2)
+    return g / g.sum()
+
+
+def gaussian_kernel(
+    scale_factor: float | Fraction, sigma: float | None = None, size: int | None = None
+) -> Tensor:
+    r"""Blur kernel, shape ``(k, k, k)``, sum 1 (SuperRes, section 3).
+
+    .. math:: k = \lceil s\rceil \text{ if odd, else } \lceil s\rceil - 1, \qquad
+              \sigma = 0.3\,(0.5\,(k-1) - 1) + 0.8
+
+    At a scale factor of 2 or less k is 1: there is no blur.
+
+    Args:
+        scale_factor: Fine voxels per coarse voxel edge.
+        sigma: Standard deviation in fine voxels; ``None`` for the equation. Very large: binning.
+        size: Odd edge k in fine voxels; ``None`` for the equation.
+    """
+    g = _gaussian_1d(scale_factor, sigma, size)
+    return torch.einsum("i,j,k->ijk", g, g, g).float()
+
+
+def _pick(n_coarse: int, scale: Fraction, offset: str) -> list[int]:
+    if offset not in ("corner", "centre"):
+        raise ValueError(f"offset must be 'corner' or 'centre', not {offset!r}")
+    shift = Fraction(0) if offset == "corner" else Fraction(1, 2)
+    return [int((i + shift) * scale) for i in range(n_coarse)]
+
+
+@lru_cache(maxsize=64)
+def _axis_matrix(n: int, scale: Fraction, sigma: float | None, size: int | None) -> Tensor:
+    """Blur, then linear interpolation, as one ``(n_coarse, n)`` matrix; edges replicated."""
+    g = _gaussian_1d(scale, sigma, size)
+    half = len(g) // 2
+    eye = F.pad(torch.eye(n, dtype=torch.float64)[None], (half, half), mode="replicate")
+    blurred = F.conv1d(eye.transpose(0, 1), g[None, None])  # row j: response to a spike at j
+    coarse = F.interpolate(
+        blurred, size=coarse_size(n, scale), mode="linear", align_corners=False
+    )
+    return coarse[:, 0].T.float().contiguous()
+
+
+def block_weights(
+    scale_factor: float | Fraction, sigma: float | None = None, size: int | None = None
+) -> Tensor:
+    """Weights of the fine voxels along one axis that make one coarse voxel; sum 1.
+
+    At scale factor 4 it is 0.1195, 0.3805, 0.3805, 0.1195; at 2 it is 0.5, 0.5 (plain binning).
+    """
+    n = 9 * exact_scale(scale_factor).numerator
+    matrix = _axis_matrix(n, exact_scale(scale_factor), sigma, size)
+    row = matrix[len(matrix) // 2]
+    return row[row > 0]
+
+
+def downsample(
+    x: Tensor,
+    scale_factor: float | Fraction,
+    mode: str = "blur",
+    *,
+    sigma: float | None = None,
+    size: int | None = None,
+    offset: str = "corner",
+) -> Tensor:
+    """Bring a fine volume to the coarse grid, differentiably (SuperRes, section 3).
+
+    ``"blur"`` is an under-resolved image: a Gaussian, then trilinear interpolation.
+    ``"nearest"`` is an under-sampled one: single fine voxels at the sampling interval, no blur.
+
+    Args:
+        x: Shape ``(B, C, D, H, W)``; phase probabilities or grey values.
+        scale_factor: Fine voxels per coarse voxel edge.
+        mode: ``"blur"`` or ``"nearest"``.
+        sigma: Blur in fine voxels, ``None`` for the paper's.
+        size: Odd edge of the blur kernel, ``None`` for the paper's.
+        offset: For ``"nearest"``: ``"corner"`` keeps fine voxels 0, s, 2s ...; ``"centre"`` those
+            in the middle of each block.
+
+    Returns:
+        Shape ``(B, C, D/s, H/s, W/s)``.
+
+    Raises:
+        ValueError: for another number of dimensions, mode, or an edge that s does not divide.
+    """
+    if x.ndim != 5:
+        raise ValueError(f"downsample wants (B, C, D, H, W), not {x.ndim} dimensions: add the rest")
+    if mode not in MODES:
+        raise ValueError(f"mode must be 'blur' or 'nearest', not {mode!r}")
+    scale = exact_scale(scale_factor)
+    sizes = [coarse_size(n, scale) for n in x.shape[2:]]
+    for axis, (n, out) in enumerate(zip(x.shape[2:], sizes, strict=True), start=2):
+        if mode == "nearest":
+            x = x.index_select(axis, torch.tensor(_pick(out, scale, offset), device=x.device))
+        else:
+            matrix = _axis_matrix(n, scale, sigma, size).to(x)
+            x = torch.movedim(torch.movedim(x, axis, -1) @ matrix.T, -1, axis)
+    return x
+
+
+def simulate_lr(
+    labels: np.ndarray,
+    scale_factor: float | Fraction,
+    phase: int,
+    *,
+    sigma: float | None = None,
+    size: int | None = None,
+) -> dict[str, np.ndarray]:
+    """Make the low-resolution volume that a weaker microscope would give (SuperRes, Fig. 12).
+
+    Args:
+        labels: Fine phases, ``(D, H, W)``.
+        scale_factor: Fine voxels per coarse voxel edge.
+        phase: The one phase with contrast; all others are background.
+
+    Returns:
+        The five panels: ``original``, ``chosen`` (0 or 1), ``blurred`` (0..1, fine grid),
+        ``downsampled`` (0..1, coarse grid) and ``lr`` (``uint8`` 0 or 1, threshold 0.5).
+    """
+    if labels.ndim != 3:
+        raise ValueError(f"labels must be a (D, H, W) volume, not {labels.ndim}D")
+    chosen = labels == phase
+    if not chosen.any():
+        raise ValueError(f"phase {phase} does not occur in the volume: it has {np.unique(labels)}")
+    grey = torch.from_numpy(chosen.astype(np.float32))[None, None]
+    blurred = grey
+    for axis, g in enumerate([_gaussian_1d(scale_factor, sigma, size).float()] * 3, start=2):
+        moved = torch.movedim(blurred, axis, -1)
+        padded = F.pad(moved[0], (len(g) // 2,) * 2, mode="replicate")[None]
+        blurred = torch.movedim(padded.unfold(-1, len(g), 1) @ g, -1, axis)
+    coarse = downsample(grey, scale_factor, "blur", sigma=sigma, size=size)[0, 0].numpy()
+    return {
+        "original": labels,
+        "chosen": chosen.astype(np.uint8),
+        "blurred": blurred[0, 0].numpy(),
+        "downsampled": coarse,
+        "lr": (coarse > 0.5).astype(np.uint8),
+    }

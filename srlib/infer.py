@@ -1,0 +1,273 @@
+"""Apply a trained generator to a volume of any size, tile by tile, without seams.
+
+A tile is computed with the coarse voxels around it that can change it (the generator's halo), and
+noise depends on seed and position alone. So the tiles of any size make the same volume.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.special import ndtri
+from torch import nn
+from tqdm.std import tqdm
+
+from srlib.data import one_hot
+
+TILE = 32  # coarse voxels an edge: 128^3 fine voxels at scale factor 4
+
+
+def _scramble(x: np.ndarray) -> np.ndarray:
+    """A bijection of 64-bit integers without visible pattern (the finaliser of SplitMix64)."""
+    with np.errstate(over="ignore"):
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def position_noise(
+    seed: int,
+    channels: int,
+    start: tuple[int, int, int],
+    shape: tuple[int, int, int],
+    period: tuple[int, int, int] | None = None,
+) -> np.ndarray:
+    """Standard normal noise that depends on seed, channel and position only.
+
+    Args:
+        seed: Another seed, another noise field.
+        channels: Number of channels C.
+        start: Position (z, y, x) of the first voxel.
+        shape: Size (D, H, W) of the part to make.
+        period: Repeat after so many voxels along each axis (SuperRes, section 4.1).
+
+    Returns:
+        ``float32`` ``(C, D, H, W)``.
+    """
+    key = np.arange(channels, dtype=np.uint64).reshape(-1, 1, 1, 1)
+    key = _scramble(key + _scramble(np.uint64([seed % 2**63]) + np.uint64(1)))
+    for axis, (first, n) in enumerate(zip(start, shape, strict=True)):
+        index = np.arange(first, first + n)
+        index = (index % period[axis] if period else index).astype(np.uint64)
+        index = index.reshape([-1 if a == axis + 1 else 1 for a in range(4)])
+        key = _scramble(key + _scramble(index + np.uint64(0x9E3779B97F4A7C15)))
+    uniform = ((key >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
+    return ndtri(uniform).astype(np.float32)
+
+
+def _check(model: nn.Module, shape: tuple[int, ...], crop: int, tile: int | None) -> None:
+    for name in ("scale_factor", "n_lr", "noise_channels", "halo"):
+        if not hasattr(model, name):
+            raise ValueError(f"the model has no {name}: load or train one with srlib")
+    if int(model.scale_factor) != model.scale_factor:
+        raise ValueError(
+            f"tiles need a whole scale factor, not {model.scale_factor}: call the model itself"
+        )
+    if len(shape) != 3:
+        raise ValueError(f"the coarse volume must be (D, H, W), not of shape {tuple(shape)}")
+    if min(shape) <= 2 * crop:
+        raise ValueError(
+            f"a volume of shape {tuple(shape)} is gone after cutting {crop} voxels from each face: "
+            "use a larger one, or crop=0"
+        )
+    if tile is not None and (tile != int(tile) or tile < 1):
+        raise ValueError(f"tile must be a whole number of coarse voxels, not {tile!r}")
+
+
+def tiles(
+    model: nn.Module,
+    lr,
+    seed: int = 0,
+    tile: int | None = None,
+    crop: int = 1,
+    period: tuple[int, int, int] | None = None,
+    progress: bool | None = None,
+) -> Iterator[tuple[tuple[slice, slice, slice], np.ndarray]]:
+    """Super-resolved tiles of a coarse volume, one after the other.
+
+    Args:
+        model: Trained generator.
+        lr: Coarse phases ``(D, H, W)``: an array, or anything that is sliced like one (memory map,
+            zarr array), of which only the tile and its halo are read.
+        seed: Of the noise.
+        tile: Coarse voxels an edge of a tile; None for 32. More is faster and takes more memory.
+        crop: Coarse voxels left out at each face of the volume (SuperRes, section 3: 1).
+        period: Of the noise, see :func:`position_noise`.
+        progress: Show a bar; None for only when there is more than a moment's work.
+
+    Yields:
+        Where the tile belongs in the output, and its phases ``uint8``.
+    """
+    _check(model, lr.shape, crop, tile)
+    tile, halo, s = tile or TILE, model.halo, int(model.scale_factor)
+    device = next(model.parameters()).device
+    starts = [range(crop, n - crop, tile) for n in lr.shape]
+    corners = [(z, y, x) for z in starts[0] for y in starts[1] for x in starts[2]]
+    quiet = len(corners) * tile**3 < 100_000 if progress is None else not progress
+    training = model.training
+    model.eval()
+    try:
+        for corner in tqdm(corners, desc="super-resolving", disable=quiet, mininterval=1):
+            stop = [min(c + tile, n - crop) for c, n in zip(corner, lr.shape, strict=True)]
+            low = [max(c - halo, 0) for c in corner]
+            high = [min(c + halo, n) for c, n in zip(stop, lr.shape, strict=True)]
+            part = np.asarray(lr[tuple(slice(a, b) for a, b in zip(low, high, strict=True))])
+            if part.dtype != np.uint8 or part.max() >= model.n_lr:
+                raise ValueError(
+                    f"the coarse volume must hold uint8 phases 0 to {model.n_lr - 1} for this "
+                    f"model, not {part.dtype} up to {part.max()}: see srlib.data.encode_labels"
+                )
+            noise = position_noise(seed, model.noise_channels, tuple(low), part.shape, period)
+            x = torch.cat([one_hot(part, model.n_lr), torch.from_numpy(noise)])[None].to(device)
+            x = x.contiguous(memory_format=torch.channels_last_3d)
+            keep, done = _keep(model, low, high, lr.shape)
+            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+                labels = _argmax(model.logits(x, keep) if keep else model.logits(x))
+            inner = [
+                slice(s * (c - a), s * (b - a)) for c, b, a in zip(corner, stop, done, strict=True)
+            ]
+            labels = labels[tuple(inner)].cpu().numpy()
+            yield (
+                tuple(
+                    slice(s * (c - crop), s * (b - crop))
+                    for c, b in zip(corner, stop, strict=True)
+                ),
+                labels,
+            )
+    finally:
+        model.train(training)
+
+
+def _argmax(logits: torch.Tensor) -> torch.Tensor:
+    """Phases ``uint8`` of logits ``(1, n, D, H, W)``; several times faster than torch.argmax."""
+    best = logits[0, 0]
+    labels = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
+    for phase in range(1, logits.shape[1]):
+        labels.masked_fill_(logits[0, phase] > best, phase)
+        best = torch.maximum(best, logits[0, phase])
+    return labels
+
+
+def _keep(model: nn.Module, low: list[int], high: list[int], shape: tuple[int, ...]):
+    """Part of a tile for the model's expensive layers, and where that part starts."""
+    cut = model.coarse_halo
+    if not cut:
+        return None, low
+    first = [cut if a > 0 else 0 for a in low]
+    last = [b - a - (cut if b < n else 0) for a, b, n in zip(low, high, shape, strict=True)]
+    keep = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+    return keep, [a + f for a, f in zip(low, first, strict=True)]
+
+
+def output_shape(model: nn.Module, lr_shape: tuple[int, ...], crop: int = 1) -> tuple[int, ...]:
+    """Shape of the super-resolved volume."""
+    return tuple(int(model.scale_factor) * (n - 2 * crop) for n in lr_shape)
+
+
+def superres(
+    model: nn.Module,
+    lr: np.ndarray,
+    seed: int = 0,
+    tile: int | None = None,
+    crop: int = 1,
+    period: tuple[int, int, int] | None = None,
+    progress: bool | None = None,
+) -> np.ndarray:
+    """Super-resolve a coarse volume in memory (SuperRes, Algorithm 1, return).
+
+    The arguments are those of :func:`tiles`.
+
+    Returns:
+        Phases ``uint8``, shape ``scale_factor * (n - 2 * crop)`` along each axis. Any tile size
+        gives the same voxels on the same device.
+
+    Raises:
+        ValueError: if the volume does not fit the model.
+    """
+    _check(model, lr.shape, crop, tile)
+    out = np.empty(output_shape(model, lr.shape, crop), np.uint8)
+    for where, labels in tiles(model, lr, seed, tile, crop, period, progress):
+        out[where] = labels
+    return out
+
+
+def open_volume(path: str | Path):
+    """A volume on disk as something that can be sliced: TIFF (memory-mapped) or zarr array.
+
+    Raises:
+        ValueError: if it cannot be read in parts: a compressed TIFF, or no volume at all.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"there is no file {path}: check the name")
+    try:
+        if path.suffix == ".zarr":
+            import zarr
+
+            return zarr.open_array(path, mode="r")
+        import tifffile
+
+        return tifffile.memmap(path, mode="r")
+    except Exception as error:
+        raise ValueError(
+            f"{path.name} cannot be read in parts: save it as an uncompressed TIFF or as zarr"
+        ) from error
+
+
+def superres_to_file(
+    model: nn.Module,
+    lr_path: str | Path,
+    out_path: str | Path,
+    seed: int = 0,
+    tile: int | None = None,
+    crop: int = 1,
+    progress: bool | None = None,
+) -> Path:
+    """Super-resolve a volume on disk to another one; neither is ever in memory whole.
+
+    Args:
+        model: Trained generator.
+        lr_path: Coarse phases 0..m-1, ``uint8``: an uncompressed TIFF or a zarr array.
+        out_path: ``.tif`` (BigTIFF where needed) or ``.zarr``; appears only when complete.
+        seed, tile, crop, progress: As in :func:`tiles`.
+
+    Raises:
+        ValueError: if the input does not fit.
+        OSError: if the output cannot be written.
+    """
+    lr, out_path = open_volume(lr_path), Path(out_path)
+    _check(model, lr.shape, crop, tile)
+    if out_path.suffix not in (".tif", ".tiff", ".zarr"):
+        raise ValueError(f"{out_path.name} must end in .tif, .tiff or .zarr")
+    partial = out_path.with_name(f"partial-{out_path.name}")
+    shape = output_shape(model, lr.shape, crop)
+    try:
+        if out_path.suffix == ".zarr":
+            import zarr
+
+            edge = int(model.scale_factor) * (tile or TILE)
+            chunks = tuple(min(edge, n) for n in shape)
+            out = zarr.create_array(
+                partial, shape=shape, chunks=chunks, dtype="uint8", overwrite=True
+            )
+        else:
+            import tifffile
+
+            out = tifffile.memmap(
+                partial, shape=shape, dtype="uint8", bigtiff=np.prod(shape, dtype=float) > 4e9
+            )
+        for where, labels in tiles(model, lr, seed, tile, crop, None, progress):
+            out[where] = labels
+        if hasattr(out, "flush"):
+            out.flush()
+        if out_path.suffix == ".zarr" and out_path.exists():
+            import shutil
+
+            shutil.rmtree(out_path)
+        partial.replace(out_path)
+    except OSError as error:
+        raise OSError(
+            f"cannot write {out_path} ({error.strerror}): free some space or choose another folder"
+        ) from error
+    return out_path

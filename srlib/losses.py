@@ -1,0 +1,132 @@
+"""The terms of the adversarial objective, one function each."""
+
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from srlib.degrade import coarse_size, downsample
+
+
+def voxelwise_loss(
+    sr: Tensor,
+    lr: Tensor,
+    scale_factor: float | Fraction,
+    mode: str = "blur",
+    phase_map: Tensor | None = None,
+    temperature: float = 100.0,
+) -> Tensor:
+    r"""Disagreement of a super-resolved volume with the measured coarse one.
+
+    .. math:: l_{vw} = \frac{m}{2}\,\mathrm{MSE}\big(y,\ \sigma(P^T x)\big)
+
+    with the down-sampling operator :math:`\sigma` (blur, trilinear, low-temperature softmax; or
+    plain sampling, without softmax) and the phase map P. For one-hot phases it is the share of
+    coarse voxels that disagree. SuperRes, section 3 and Algorithm 1 line 9; the m/2 makes the
+    "0.5 % threshold" a share for any number of phases.
+
+    Args:
+        sr: Phase probabilities in [0, 1], shape ``(B, n, s*D, s*H, s*W)``.
+        lr: One-hot phases, shape ``(B, m, D, H, W)``.
+        scale_factor: s, fine voxels per coarse voxel edge.
+        mode: ``"blur"`` (under-resolved) or ``"nearest"`` (under-sampled).
+        phase_map: ``(n, m)`` of 0 and 1, one 1 in each row: which coarse phase each fine phase
+            looks like. ``None`` when n = m and the phases are the same.
+        temperature: The softmax is taken of ``temperature * x``; the public code's 100.
+
+    Returns:
+        Scalar in [0, 1]; 0 when every coarse voxel is reproduced.
+
+    Raises:
+        ValueError: if shapes, phases or phase map do not fit.
+    """
+    if sr.ndim != 5 or lr.ndim != 5 or sr.shape[0] != lr.shape[0]:
+        raise ValueError(
+            f"sr {tuple(sr.shape)} and lr {tuple(lr.shape)} must be (B, C, D, H, W), one B for both"
+        )
+    want = tuple(coarse_size(n, scale_factor) for n in sr.shape[2:])
+    if want != tuple(lr.shape[2:]):
+        raise ValueError(
+            f"sr {tuple(sr.shape[2:])} at scale factor {float(scale_factor):g} needs an lr of "
+            f"{want}, not {tuple(lr.shape[2:])}"
+        )
+    n, m = sr.shape[1], lr.shape[1]
+    if phase_map is None:
+        if n != m:
+            raise ValueError(f"{n} fine and {m} coarse phases differ: give a ({n}, {m}) phase_map")
+    else:
+        phase_map = torch.as_tensor(phase_map, dtype=sr.dtype, device=sr.device)
+        if tuple(phase_map.shape) != (n, m) or not torch.equal(
+            phase_map.sum(1), torch.ones(n).to(phase_map)
+        ):
+            raise ValueError(f"phase_map must be ({n}, {m}) with exactly one 1 in each row")
+        sr = torch.einsum("bnzyx,nm->bmzyx", sr, phase_map)
+    seen = downsample(sr, scale_factor, mode)
+    if mode == "blur":
+        seen = torch.softmax(temperature * seen, dim=1)
+    return F.mse_loss(seen, lr) * m / 2
+
+
+def gradient_penalty(
+    critic, real: Tensor, fake: Tensor, weight: float = 10.0, generator=None
+) -> Tensor:
+    r"""Keep the critic's slope near one between real and fake images.
+
+    .. math:: \lambda\ \mathrm{E}\big[(\lVert\nabla_{\hat x} D(\hat x)\rVert_2 - 1)^2\big],
+              \qquad \hat x = \epsilon\,x + (1-\epsilon)\,\tilde x
+
+    SuperRes, Algorithm 1 line 17. Real and fake images are paired at random; where one batch is
+    larger, a random part of it is used.
+
+    Args:
+        critic: Callable from images to scores.
+        real: Shape ``(B, C, H, W)``.
+        fake: Shape ``(B', C, H, W)``.
+        weight: The coefficient lambda.
+        generator: ``torch.Generator`` on the CPU for the pairing and epsilon.
+
+    Returns:
+        Scalar >= 0; 0 when every slope is one.
+    """
+    if real.shape[1:] != fake.shape[1:]:
+        raise ValueError(
+            f"real {tuple(real.shape)} and fake {tuple(fake.shape)} images differ in phases or size"
+        )
+    n = min(len(real), len(fake))
+
+    def part(batch: Tensor) -> Tensor:
+        return batch.detach()[torch.randperm(len(batch), generator=generator)[:n].to(batch.device)]
+
+    epsilon = torch.rand((n,) + (1,) * (real.ndim - 1), generator=generator).to(real)
+    mixed = (epsilon * part(real) + (1 - epsilon) * part(fake)).requires_grad_()
+    (slope,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
+    return weight * (slope.flatten(1).float().norm(dim=1) - 1).square().mean()
+
+
+def critic_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """Wasserstein loss of the critic, ``D(fake) - D(real)``, means over the batches.
+
+    SuperRes, Algorithm 1 line 18; add :func:`gradient_penalty`. Its negative is the critic's gap.
+    """
+    return fake_scores.float().mean() - real_scores.float().mean()
+
+
+def generator_loss(
+    fake_scores: Tensor, voxelwise: Tensor, weight: float = 10.0, gate: float = 0.005
+) -> Tensor:
+    r"""Loss of the generator: style from the critic, content from the coarse volume.
+
+    .. math:: l_G = -D(\tilde x) + \begin{cases} 0 & l_{vw} < b\\ c\,l_{vw} & \text{else}
+              \end{cases}
+
+    SuperRes, Algorithm 1 lines 9 to 13.
+
+    Args:
+        fake_scores: Critic scores of generated slices.
+        voxelwise: The scalar of :func:`voxelwise_loss`.
+        weight: c, 10 in the paper.
+        gate: b, 0.005 in the paper: below it the anchor is silent.
+    """
+    style = -fake_scores.float().mean()
+    return style if voxelwise < gate else style + weight * voxelwise

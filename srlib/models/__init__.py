@@ -1,0 +1,43 @@
+"""Networks, one file per architecture, and their weights on disk."""
+
+from pathlib import Path
+
+from torch import nn
+
+from srlib import checkpoint
+from srlib.models.laptop import LaptopCritic, LaptopGenerator
+from srlib.models.superres import PaperCritic, PaperGenerator
+
+WEIGHTS = Path(__file__).parents[2] / "weights"
+_CLASSES = {c.__name__: c for c in (LaptopGenerator, LaptopCritic, PaperGenerator, PaperCritic)}
+
+
+def save(model: nn.Module, path: str | Path, meta: dict | None = None) -> Path:
+    """Write a model's weights, its configuration and ``meta`` to one ``.safetensors`` file."""
+    about = {"model": type(model).__name__, "config": model.config, **(meta or {})}
+    return checkpoint.write(path, model.state_dict(), about)
+
+
+def load(path_or_name: str | Path) -> nn.Module:
+    """A model in evaluation mode, with what is known of it in ``.meta``.
+
+    Args:
+        path_or_name: A ``.safetensors`` file, or the name of shipped weights (``"case3-real-0"``).
+
+    Raises:
+        ValueError: if there is no such file, or it is damaged, or for another model.
+    """
+    path = Path(path_or_name)
+    if path.suffix != ".safetensors":
+        path = WEIGHTS / f"{path_or_name}.safetensors"
+        if not path.exists():
+            names = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))) or "none"
+            raise ValueError(f"there are no weights {str(path_or_name)!r}: there are {names}")
+    tensors, meta = checkpoint.read(path)
+    try:
+        model = _CLASSES[meta["model"]](**meta["config"])
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} does not fit a model of this version: train it anew") from error
+    model.meta = meta
+    return model.eval()

@@ -1,0 +1,159 @@
+"""Our networks for two CPU cores: the expensive layers work on the coarse grid."""
+
+from math import ceil, log2
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def shuffle(x: Tensor) -> Tensor:
+    """3D pixel shuffle by 2: ``(B, 8*C, D, H, W)`` to ``(B, C, 2*D, 2*H, 2*W)``."""
+    b, c, d, h, w = x.shape
+    x = x.view(b, c // 8, 2, 2, 2, d, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return x.reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
+
+
+def upsample(x: Tensor, factor: int, registration: str) -> Tensor:
+    """Linear interpolation of coarse values onto the fine grid.
+
+    ``"corner"``: coarse voxel i sits on fine voxel ``factor * i`` (under-sampled data);
+    ``"centre"``: it covers fine voxels ``factor * i`` to ``factor * (i + 1) - 1``.
+    """
+    if registration == "centre":
+        return F.interpolate(x, scale_factor=factor, mode="trilinear", align_corners=False)
+    size = [factor * n + 1 for n in x.shape[2:]]
+    x = F.pad(x, (0, 1) * 3, mode="replicate")
+    return F.interpolate(x, size=size, mode="trilinear", align_corners=True)[..., :-1, :-1, :-1]
+
+
+class Residual(nn.Module):
+    """Two 3x3x3 convolutions added to their input; starts near the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.one = nn.Conv3d(width, width, 3, padding=1)
+        self.two = nn.Conv3d(width, width, 3, padding=1)
+        with torch.no_grad():
+            self.two.weight.mul_(0.25)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape in and out."""
+        return x + self.two(F.leaky_relu(self.one(F.leaky_relu(x, 0.2)), 0.2))
+
+
+class LaptopGenerator(nn.Module):
+    """Generator that starts from interpolation and learns what interpolation lacks.
+
+    Logits are those of the linearly up-sampled coarse phases plus a network's, whose layers work
+    on the coarse grid and reach the fine one by pixel shuffles. No normalisation layers: a voxel
+    depends on its neighbourhood alone, so a volume can be made in tiles.
+
+    Args:
+        n_lr: Coarse phases m.
+        n_phases: Fine phases n.
+        scale_factor: 2, 4 or 8.
+        noise_channels: Channels of N(0, 1) noise beside the coarse phases; 0 is deterministic.
+        width: Channels of the hidden layers.
+        blocks: Residual blocks on the coarse grid.
+        registration: ``"corner"`` for under-sampled data, ``"centre"`` for under-resolved.
+        phase_map: ``(n, m)`` rows of 0 and 1: which coarse phase each fine phase looks like.
+        skip: Add the interpolated coarse phases (False: an ablation).
+    """
+
+    def __init__(
+        self,
+        n_lr: int,
+        n_phases: int,
+        scale_factor: float = 4,
+        noise_channels: int = 1,
+        width: int = 32,
+        blocks: int = 2,
+        registration: str = "corner",
+        phase_map: list[list[float]] | None = None,
+        skip: bool = True,
+    ) -> None:
+        super().__init__()
+        if scale_factor not in (2, 4, 8):
+            raise ValueError(
+                f"the laptop generator has scale factors 2, 4 and 8, not {scale_factor}: "
+                "use profile='paper' for others"
+            )
+        self.config = dict(
+            n_lr=n_lr,
+            n_phases=n_phases,
+            scale_factor=scale_factor,
+            noise_channels=noise_channels,
+            width=width,
+            blocks=blocks,
+            registration=registration,
+            phase_map=phase_map,
+            skip=skip,
+        )
+        self.n_lr, self.n_phases, self.noise_channels = n_lr, n_phases, noise_channels
+        self.scale_factor, self.registration = int(scale_factor), registration
+        steps = int(log2(scale_factor))
+        self.first = nn.Conv3d(n_lr + noise_channels, width, 3, padding=1)
+        self.coarse = nn.Sequential(*(Residual(width) for _ in range(blocks)))
+        self.up = nn.ModuleList(nn.Conv3d(width, 8 * width, 3, padding=1) for _ in range(steps - 1))
+        self.fine = nn.ModuleList(Residual(width) for _ in range(steps - 1))
+        self.head = nn.Conv3d(width, 8 * n_phases, 3, padding=1)
+        with torch.no_grad():
+            self.head.weight.mul_(0.3)
+        self.coarse_halo = 1 + 2 * blocks
+        fine_halo = sum(2 / 2**i for i in range(steps - 1)) + 2 ** (1 - steps)
+        self.halo = self.coarse_halo + ceil(fine_halo)
+        self.mix = None
+        if skip:
+            self.mix = nn.Conv3d(n_lr, n_phases, 1)
+            start = torch.eye(n_phases) if phase_map is None else torch.tensor(phase_map)
+            with torch.no_grad():
+                self.mix.weight.copy_(3 * start[:, :, None, None, None])
+                self.mix.bias.zero_()
+
+    def logits(self, x: Tensor, keep: tuple[slice, slice, slice] | None = None) -> Tensor:
+        """Phase logits ``(B, n, s*d, s*h, s*w)`` of ``x`` ``(B, m + noise, d, h, w)``.
+
+        ``keep`` is the part of the coarse grid that reaches the expensive layers; the rest is
+        only seen by the coarse ones, which reach ``coarse_halo`` voxels beyond that part.
+        """
+        h = self.coarse(self.first(x))
+        if keep is not None:
+            h = h[(..., *keep)]
+        for up, fine in zip(self.up, self.fine, strict=True):
+            h = fine(shuffle(up(F.leaky_relu(h, 0.2))))
+        out = shuffle(self.head(F.leaky_relu(h, 0.2))).float()
+        if self.mix is not None:
+            lr = self.mix(x[:, : self.n_lr])
+            lr = upsample(lr, self.scale_factor, self.registration)
+            if keep is not None:
+                f = self.scale_factor
+                lr = lr[(..., *(slice(f * k.start, f * k.stop) for k in keep))]
+            out = out + lr
+        return out
+
+    def forward(self, x: Tensor, keep: tuple[slice, slice, slice] | None = None) -> Tensor:
+        """Phase probabilities in [0, 1] that sum to 1 over the phases; shapes as ``logits``."""
+        return self.logits(x, keep).softmax(1)
+
+
+class LaptopCritic(nn.Module):
+    """Patch critic: 2D slices in, the mean score of their patches out.
+
+    Args:
+        n_phases: Channels of the one-hot slices.
+        width: Channels of the first layer.
+    """
+
+    def __init__(self, n_phases: int, width: int = 32) -> None:
+        super().__init__()
+        self.config = dict(n_phases=n_phases, width=width)
+        layers: list[nn.Module] = []
+        widths = [n_phases, width, 2 * width, 4 * width]
+        for inputs, outputs in zip(widths, widths[1:], strict=False):
+            layers += [nn.Conv2d(inputs, outputs, 4, 2, padding=1), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores ``(B,)`` of slices ``(B, n, H, W)``."""
+        return self.layers(x).flatten(1).mean(1)

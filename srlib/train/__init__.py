@@ -1,0 +1,131 @@
+"""Training: recipes, the adversarial loop, and the two ways to start it."""
+
+import json
+import os
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm.std import tqdm
+
+from srlib import metrics
+from srlib.data import Case
+from srlib.train.adversarial import Trainer, quality, slice_volume
+from srlib.train.recipe import PROFILES, Recipe
+
+__all__ = ["PROFILES", "Recipe", "Trainer", "fit_superres", "quality", "slice_volume"]
+
+
+def _device(device: str | None) -> torch.device:
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(device)
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        if device.type == "cuda":
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(device)
+    return device
+
+
+def fit_superres(
+    case: Case,
+    profile: str = "laptop",
+    seed: int = 0,
+    device: str | None = None,
+    seconds: float | None = None,
+    *,
+    out: str | Path | None = None,
+    progress: bool = True,
+    callback=None,
+    **changes,
+) -> nn.Module:
+    """Train a generator for one case (SuperRes, Algorithm 1).
+
+    The same seed gives the same weights on the same kind of CPU. Under ``torchrun`` every process
+    draws its own cubes and gradients are averaged.
+
+    Args:
+        case: The inputs, from :func:`srlib.data.load` or made of your own arrays.
+        profile: ``"smoke"``, ``"laptop"`` or ``"paper"``.
+        seed: Of the weights, the windows and the noise.
+        device: ``"cpu"`` or ``"cuda"``; None for CUDA if there is one.
+        seconds: Stop after so many seconds; None to count iterations only.
+        out: Folder for a checkpoint at every check; a training found there is continued.
+        progress: Show a bar with the loss, fractions and areas.
+        callback: Called with the list of checks so far after every check.
+        **changes: Fields of :class:`Recipe` to change.
+
+    Returns:
+        The best of the checked, averaged generators, in evaluation mode; ``.meta`` holds recipe,
+        history, seconds and device.
+
+    Raises:
+        ValueError: for an unknown profile or recipe field, or data that do not fit.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"there is no profile {profile!r}: choose one of {', '.join(PROFILES)}")
+    try:
+        recipe = replace(PROFILES[profile], **changes)
+    except TypeError as error:
+        raise ValueError(f"{sorted(changes)} are not all fields of a Recipe: {error}") from error
+    device = _device(device)
+    trainer = Trainer(case, recipe, seed, device)
+    reference = metrics.reference_statistics(case.hr)
+    path = Path(out) / f"{case.name}-{case.source}-{seed}.checkpoint" if out else None
+    if path and path.exists():
+        trainer.resume(path)
+    start = time.monotonic() - trainer.seconds
+    bar = tqdm(
+        total=recipe.iterations,
+        initial=trainer.iteration,
+        disable=not progress or trainer.rank > 0,
+        desc=f"{case.name} ({case.source})",
+        mininterval=1,
+    )
+    losses: list[dict] = []
+    while trainer.iteration < recipe.iterations:
+        losses.append(trainer.step())
+        bar.update()
+        late = seconds is not None and time.monotonic() - start > seconds
+        last = trainer.iteration == recipe.iterations or late
+        if trainer.iteration % recipe.check_every and not last:
+            continue
+        found = trainer.check(reference)
+        for k in ("voxelwise", "gap", "penalty"):
+            found[k] = float(np.mean([step[k] for step in losses]))
+        found["scores"] = next((s["scores"] for s in reversed(losses) if s["scores"]), [])
+        trainer.seconds = found["seconds"] = time.monotonic() - start
+        trainer.history.append(found)
+        losses = []
+        bar.set_postfix_str(
+            "fractions " + "/".join(f"{v:.3f}" for v in found["volume_fractions"]) + ", areas "
+            "/".join(f"{v:.4f}" for v in found["interphase_areas"].values())
+        )
+        if path and trainer.rank == 0:
+            trainer.save(path)
+        if callback:
+            callback(trainer.history)
+        if late or found["stop"] < recipe.stop_below:
+            break
+    bar.close()
+    model = trainer.model
+    model.load_state_dict(trainer.best_weights)
+    model.meta = {
+        "case": case.name,
+        "source": case.source,
+        "profile": profile,
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "data_sha256": json.loads(trainer.key())[2],
+        "voxel_nm": case.voxel_nm,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "seconds": round(trainer.seconds, 1),
+        "best_iteration": trainer.best["iteration"],
+        "history": trainer.history,
+    }
+    return model.eval()

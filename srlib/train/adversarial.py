@@ -1,0 +1,238 @@
+"""Algorithm 1 of SuperRes: one generator, one critic or three, one iteration at a time."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from srlib import checkpoint, metrics, models
+from srlib.data import Case, one_hot, sample_cubes, sample_squares
+from srlib.infer import superres
+from srlib.losses import critic_loss, generator_loss, gradient_penalty, voxelwise_loss
+from srlib.train.recipe import Recipe
+
+
+def slice_volume(volume: Tensor, axis: int, index: Tensor | None = None) -> Tensor:
+    """Slices normal to ``axis``: ``(B, n, D, H, W)`` to ``(B * slices, n, H, W)``.
+
+    ``index`` picks planes along the axis; None takes all (SuperRes, Algorithm 1 line 7).
+    """
+    planes = volume if index is None else volume.index_select(axis + 2, index.to(volume.device))
+    return planes.movedim(axis + 2, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
+    """A generator and its critics: one for an isotropic case, else one an axis."""
+    n, m = len(case.phases), len(case.lr_phases)
+    if recipe.network == "paper":
+        generator = models.PaperGenerator(m, n, case.scale_factor, recipe.noise_channels)
+    else:
+        generator = models.LaptopGenerator(
+            m,
+            n,
+            case.scale_factor,
+            recipe.noise_channels,
+            width=recipe.width,
+            registration="corner" if case.mode == "nearest" else "centre",
+            phase_map=case.phase_map.tolist(),
+            skip=recipe.skip,
+        )
+    make = models.PaperCritic if recipe.network == "paper" else models.LaptopCritic
+    return generator, [make(n) for _ in range(1 if case.normals is None else 3)]
+
+
+def quality(labels: np.ndarray, case: Case, reference: dict) -> dict:
+    """How far a super-resolved volume is from the fine images; small is good.
+
+    ``score`` is the worst of the errors, each in units of what we accept: 3 % of a volume
+    fraction, 10 % of an area, 0.004 of the two-point functions, 10 % imprint and anisotropy.
+    """
+    found = metrics.compare(labels, reference)
+    fractions, areas = np.abs(found["vf_error"]), np.abs(list(found["area_error"].values()))
+    out = {
+        "fractions": float(fractions.mean()),
+        "areas": float(areas.mean()),
+        "s2": float(found["s2_mean"]),
+        "imprint": float(metrics.grid_imprint(labels, int(case.scale_factor))),
+        "anisotropy": float(metrics.anisotropy(labels)) if case.normals is None else 0.0,
+    }
+    limits = {"fractions": 0.03, "areas": 0.10, "s2": 0.004, "imprint": 0.10, "anisotropy": 0.10}
+    out["score"] = sum(out[k] / limit for k, limit in limits.items())
+    out["stop"] = float(np.concatenate([fractions, areas]).mean())
+    return out
+
+
+class Trainer:
+    """One training: its networks, its optimisers and where it is.
+
+    All randomness of iteration i comes from ``(seed, i, rank)``, so nothing but the weights and
+    the optimisers has to be saved for a killed training to go on as if nothing had happened.
+    """
+
+    def __init__(self, case: Case, recipe: Recipe, seed: int, device: torch.device) -> None:
+        self.case, self.recipe, self.seed, self.device = case, recipe, seed, device
+        self.rank = int(os.environ.get("RANK", 0))
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.generator, self.critics = build(case, recipe)
+        self.generator.to(device, memory_format=torch.channels_last_3d)
+        for net in (self.generator, *self.critics):
+            net.to(device)
+            checkpoint.same_on_all(net)
+        average = get_ema_multi_avg_fn(recipe.ema)
+        self.ema = AveragedModel(self.generator, multi_avg_fn=average, use_buffers=True)
+        rates = [(self.generator, recipe.lr_generator)]
+        rates += [(critic, recipe.lr_critic) for critic in self.critics]
+        self.optimisers = [
+            torch.optim.Adam(net.parameters(), lr, betas=recipe.betas) for net, lr in rates
+        ]
+        self.images = [case.images(axis) for axis in range(3)]
+        self.phase_map = torch.from_numpy(case.phase_map).to(device)
+        self.iteration, self.history, self.best, self.seconds = 0, [], {}, 0.0
+
+    def rate(self) -> float:
+        """Share of the full learning rate at this iteration."""
+        r, i = self.recipe, self.iteration
+        rise = min(1.0, (i + 1) / r.warmup) if r.warmup else 1.0
+        fall = max(0.02, min(1.0, 2 * (1 - i / r.iterations))) if r.decay else 1.0
+        return rise * fall
+
+    def step(self) -> dict[str, float]:
+        """One iteration of Algorithm 1; returns its losses."""
+        r, case, n = self.recipe, self.case, len(self.case.phases)
+        rng = torch.Generator().manual_seed(
+            hash((self.seed, self.iteration, self.rank)) & 0x7FFFFFFF
+        )
+        for optimiser, full in zip(
+            self.optimisers, [r.lr_generator] + [r.lr_critic] * len(self.critics), strict=True
+        ):
+            optimiser.param_groups[0]["lr"] = full * self.rate()
+        update = self.iteration % r.generator_every == 0
+
+        edge = r.window + 2 * r.halo
+        lr = one_hot(sample_cubes(case.lr, edge, r.batch, rng), len(case.lr_phases))
+        lr = lr.movedim(0, 1).to(self.device)  # line 2
+        z = torch.randn((r.batch, r.noise_channels, edge, edge, edge), generator=rng)  # line 3
+        x = torch.cat([lr, z.to(self.device)], 1)  # line 4
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+        keep = [(slice(r.halo, edge - r.halo),) * 3] if r.halo else []
+        amp = torch.autocast(self.device.type, torch.bfloat16)
+        with amp, torch.set_grad_enabled(update):
+            sr = self.generator(x, *keep)  # line 5
+        inner = sr[(..., *[slice(r.crop, -r.crop or None)] * 3)]  # line 6
+
+        def cut(axes: tuple[int, ...]) -> Tensor:  # line 7
+            size = inner.shape[2]
+            picks = [
+                None if r.slices is None else torch.randperm(size, generator=rng)[: r.slices]
+                for _ in axes
+            ]
+            return torch.cat([slice_volume(inner, a, p) for a, p in zip(axes, picks, strict=True)])
+
+        groups = [(0, 1, 2)] if len(self.critics) == 1 else [(0,), (1,), (2,)]
+        log = {"gap": 0.0, "penalty": 0.0, "scores": []}
+        for critic, optimiser, axes in zip(
+            self.critics, self.optimisers[1:], groups, strict=True
+        ):
+            for _ in range(r.critic_steps):
+                fake = cut(axes).detach()
+                real = sample_squares(self.images[axes[0]], inner.shape[2], len(fake), rng)
+                real = one_hot(real, n).movedim(0, 1).to(self.device)  # line 16
+                real = real.contiguous(memory_format=torch.channels_last)
+                with amp:
+                    penalty = gradient_penalty(critic, real, fake, r.penalty, rng)  # line 17
+                    gap = critic_loss(critic(real), critic(fake))  # line 18
+                self.update(optimiser, gap + penalty)  # line 19
+                log["gap"] -= gap.item() / r.critic_steps / len(groups)
+                log["penalty"] += penalty.item() / r.critic_steps / len(groups)
+        core = lr[(..., *[slice(r.halo, -r.halo or None)] * 3)]
+        anchor = voxelwise_loss(sr, core, case.scale_factor, case.mode, self.phase_map)  # line 9
+        log["voxelwise"] = anchor.item()
+        if update:
+            with amp:
+                scores = [
+                    critic(cut(axes)) for critic, axes in zip(self.critics, groups, strict=True)
+                ]
+            loss = sum(
+                generator_loss(s, anchor, r.weight / len(scores), r.gate) for s in scores
+            )  # lines 10 to 13
+            self.update(self.optimisers[0], loss)  # line 14
+            self.ema.update_parameters(self.generator)
+            per_axis = torch.cat([s.detach().float() for s in scores]).view(3, -1).mean(1)
+            log["scores"] = per_axis.tolist()
+        self.iteration += 1
+        return log
+
+    def update(self, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+        """One step of one optimiser; gradients are averaged over the processes of a run."""
+        parameters = optimiser.param_groups[0]["params"]
+        gradients = torch.autograd.grad(loss, parameters)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if torch.distributed.is_initialized():
+                torch.distributed.all_reduce(gradient)
+                gradient = gradient / torch.distributed.get_world_size()
+            parameter.grad = gradient
+        optimiser.step()
+
+    @property
+    def model(self) -> nn.Module:
+        """The averaged generator: the one to keep."""
+        return self.ema.module
+
+    def check(self, reference: dict) -> dict:
+        """Measure the model on a part of the coarse volume and keep the best weights."""
+        part = self.case.lr[tuple(slice(0, self.recipe.check_edge) for _ in range(3))]
+        labels = superres(self.model, part, seed=self.seed)
+        found = {"iteration": self.iteration, **quality(labels, self.case, reference)}
+        found["volume_fractions"] = metrics.volume_fractions(labels, len(self.case.phases)).tolist()
+        areas = metrics.interphase_areas(labels, len(self.case.phases))
+        found["interphase_areas"] = {f"{a}-{b}": float(v) for (a, b), v in areas.items()}
+        if not self.best or found["score"] < self.best["score"]:
+            self.best = {"score": found["score"], "iteration": self.iteration}
+            self.best_weights = {k: v.clone() for k, v in self.model.state_dict().items()}
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write all that a continued training needs, atomically."""
+        nets = {f"critic{i}": c.state_dict() for i, c in enumerate(self.critics)}
+        steps = {f"optimiser{i}": o.state_dict() for i, o in enumerate(self.optimisers)}
+        tensors, rest = checkpoint.flatten(
+            generator=self.generator.state_dict(),
+            ema=self.ema.state_dict(),
+            best=self.best_weights if self.best else {},
+            **nets,
+            **steps,
+        )
+        where = {k: getattr(self, k) for k in ("iteration", "history", "best", "seconds")}
+        checkpoint.write(path, tensors, {"rest": rest, "where": where, "key": self.key()})
+
+    def key(self) -> str:
+        """What a checkpoint must share with a training to continue it."""
+        inputs = hashlib.sha256(self.case.lr.tobytes())
+        for image in self.case.hr:
+            inputs.update(image.tobytes())
+        return json.dumps([asdict(self.recipe), self.seed, inputs.hexdigest()], sort_keys=True)
+
+    def resume(self, path: Path) -> None:
+        """Go on from :meth:`save`."""
+        tensors, meta = checkpoint.read(path)
+        if meta.get("key") != self.key():
+            raise ValueError(
+                f"{path} is of a training with another recipe, seed or data: choose another folder"
+            )
+        states = checkpoint.unflatten(tensors, meta["rest"])
+        self.generator.load_state_dict(states["generator"])
+        self.ema.load_state_dict(states["ema"])
+        for i, critic in enumerate(self.critics):
+            critic.load_state_dict(states[f"critic{i}"])
+        for i, optimiser in enumerate(self.optimisers):
+            optimiser.load_state_dict(states[f"optimiser{i}"])
+        self.best_weights = states.get("best", {})
+        for k, v in meta["where"].items():
+            setattr(self, k, v)

@@ -1,0 +1,58 @@
+"""Recipes: every number of a training, and the three profiles."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every number of a training; lengths in voxels of the grid that is named."""
+
+    network: str = "laptop"
+    iterations: int = 5600
+    window: int = 12  # coarse voxels an edge that reach the loss
+    halo: int = 2  # coarse voxels around the window, seen by the generator only
+    crop: int = 4  # fine voxels cut off before the critic (Algorithm 1, line 6)
+    batch: int = 1  # coarse cubes an iteration
+    slices: int | None = 8  # random slices a direction and cube; None for all of them
+    critic_steps: int = 2  # critic updates an iteration, on other slices of the same cubes
+    generator_every: int = 1  # iterations to one generator update
+    lr_generator: float = 5e-4
+    lr_critic: float = 1e-3
+    betas: tuple[float, float] = (0.0, 0.9)
+    warmup: int = 50  # iterations; then flat to half, then linear to 2 %
+    decay: bool = True
+    penalty: float = 10.0  # weight of the gradient penalty
+    weight: float = 100.0  # c, of the voxel-wise loss
+    gate: float = 0.005  # b, below which the voxel-wise loss is silent
+    noise_channels: int = 1
+    width: int = 32
+    skip: bool = True
+    ema: float = 0.998  # 0 keeps the last weights
+    check_every: int = 400  # iterations between checks of the volume
+    check_edge: int = 48  # coarse voxels an edge of the checked part
+    stop_below: float = 0.0  # mean relative error of fractions and areas that ends training
+
+
+PROFILES = {
+    "smoke": Recipe(iterations=60, width=8, window=8, slices=4, check_every=30, check_edge=16),
+    "laptop": Recipe(),
+    "paper": Recipe(
+        network="paper",
+        iterations=156_000,
+        window=16,
+        halo=0,
+        batch=8,
+        slices=None,
+        critic_steps=1,
+        generator_every=5,
+        lr_generator=1e-4,
+        lr_critic=1e-4,
+        betas=(0.5, 0.999),
+        warmup=0,
+        decay=False,
+        weight=10.0,
+        ema=0.0,
+        check_every=2000,
+        stop_below=0.015,
+    ),
+}

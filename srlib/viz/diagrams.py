@@ -1,0 +1,243 @@
+"""Diagrams drawn from code: the training loop (SuperRes, Fig. 11) and a network (Fig. 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Polygon
+
+from srlib.viz.fields import centre_crop, check_labels, slice_at
+from srlib.viz.images import cube, show_slice
+from srlib.viz.style import PAGE_INCHES, SOURCES, use_style
+
+_GENERATOR, _CRITIC = SOURCES[1], SOURCES[0]
+
+
+def training_loop(
+    hr: np.ndarray,
+    lr: np.ndarray,
+    sr: np.ndarray,
+    phases: Sequence[str],
+    *,
+    lr_phases: Sequence[str] | None = None,
+) -> Figure:
+    """The training loop of SuperRes (Fig. 11) with pictures of the data at hand.
+
+    Args:
+        hr: High-resolution labels ``(rows, columns)``.
+        lr: Low-resolution labels ``(d, h, w)``.
+        sr: Super-resolution labels ``(D, H, W)``.
+        phases: Phase names, darkest first.
+        lr_phases: Names of the labels of ``lr`` if they are not ``phases``.
+
+    Raises:
+        ValueError: if a volume or an image does not fit the phases.
+    """
+    hr = check_labels(hr, len(phases), 2, "hr")
+    sr = check_labels(sr, len(phases), 3, "sr")
+    lr = check_labels(lr, len(lr_phases or phases), 3, "lr")
+    figure, ax = _canvas(4.35, 100, 58)
+    edge = min(sr.shape) // 2
+    bare = {"bar": False}
+    _picture(ax, cube, (1, 29, 14, 15), lr, phases, own_phases=lr_phases)
+    _label(ax, 8, 45, "low-res volume\n+ noise $z$")
+    _box(ax, (20, 32, 12, 9), "generator\n$G$", _GENERATOR)
+    _picture(ax, cube, (37, 28, 16, 17), sr, phases)
+    _label(ax, 45, 45, "super-res volume")
+    for axis, corner in enumerate(((58.5, 37), (58.5, 29.6), (65.9, 33.3))):
+        plane = centre_crop(slice_at(sr, axis, 0.5), (edge, edge))
+        _picture(ax, show_slice, (*corner, 6.4, 6.4), plane, phases, **bare)
+    _label(ax, 65.4, 45, "slices normal to\n$z$, $y$ and $x$")
+    _box(ax, (80, 32, 12, 9), "critic\n$D$", _CRITIC)
+    _box(ax, (17, 7, 18, 12), "voxel-wise loss\n$L_{vw}$, silent\nbelow the gate", _GENERATOR)
+    _box(ax, (38.5, 8.5, 13, 9), "simulate\nlow-res", "#666666")
+    _picture(ax, show_slice, (58.5, 3, 14, 14), hr, phases, **bare)
+    _label(ax, 65.5, 17.5, "high-res image")
+    window = centre_crop(hr, (edge, edge))
+    _picture(ax, show_slice, (82.8, 6.8, 6.4, 6.4), window, phases, **bare)
+    _label(ax, 86, 1, "windows, turned\nand mirrored")
+    for path in (
+        [(15, 36.5), (20, 36.5)],
+        [(32, 36.5), (37.5, 36.5)],
+        [(53, 36.5), (57.8, 36.5)],
+        [(73, 36.5), (80, 36.5)],
+        [(45, 27.8), (45, 17.5)],
+        [(38.5, 13), (35, 13)],
+        [(8, 28.5), (8, 13), (17, 13)],
+        [(73.2, 10), (82, 10)],
+        [(86, 13.8), (86, 32)],
+    ):
+        _arrow(ax, path)
+    _arrow(ax, [(26, 19), (26, 32)], _GENERATOR)
+    _arrow(ax, [(86, 41), (86, 55.5), (26, 55.5), (26, 41)], _GENERATOR)
+    ax.text(25, 25.5, "update $G$", ha="right", va="center", color=_GENERATOR)
+    ax.text(27.5, 53, "update $G$ to raise the score of its slices", va="center", color=_GENERATOR)
+    ax.text(
+        84.8,
+        25,
+        "update $D$: Wasserstein loss\nand gradient penalty",
+        ha="right",
+        va="center",
+        color=_CRITIC,
+    )
+    return figure
+
+
+def _canvas(height: float, width_units: float, height_units: float) -> tuple[Figure, Axes]:
+    use_style()
+    figure = plt.figure(figsize=(PAGE_INCHES, height))
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, width_units), ylim=(0, height_units))
+    ax.set_axis_off()
+    return figure, ax
+
+
+def _picture(ax: Axes, draw, box: tuple, labels: np.ndarray, phases, **options: Any) -> None:
+    inset = ax.inset_axes(box, transform=ax.transData)
+    draw(inset, labels, phases, **options)
+
+
+def _box(ax: Axes, box: tuple, text: str, colour: str) -> None:
+    x, y, width, height = box
+    ax.add_patch(
+        FancyBboxPatch(
+            (x, y),
+            width,
+            height,
+            boxstyle="round,pad=0,rounding_size=1",
+            facecolor=colour,
+            alpha=0.14,
+            linewidth=0,
+        )
+    )
+    ax.add_patch(
+        FancyBboxPatch(
+            (x, y),
+            width,
+            height,
+            boxstyle="round,pad=0,rounding_size=1",
+            facecolor="none",
+            edgecolor=colour,
+            linewidth=1.4,
+        )
+    )
+    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center")
+
+
+def _label(ax: Axes, x: float, y: float, text: str) -> None:
+    ax.text(x, y, text, ha="center", va="bottom")
+
+
+def _arrow(ax: Axes, path: Sequence[tuple], colour: str = "#333333") -> None:
+    *_, before, end = path
+    ax.plot(*zip(*path[:-1], strict=True), color=colour, linewidth=1.4, solid_capstyle="butt")
+    style = {"arrowstyle": "-|>", "color": colour, "lw": 1.4, "mutation_scale": 11}
+    ax.annotate("", end, before, arrowprops=style | {"shrinkA": 0, "shrinkB": 0})
+
+
+def architecture(model_rows: Sequence[tuple[str, Sequence[int], int]], title: str = "") -> Figure:
+    """A network from top to bottom (SuperRes, Fig. 13): a bar as wide as each output is large.
+
+    Args:
+        model_rows: ``(layer name, output shape, parameters)`` in order, the shape without the
+            batch: ``(channels, d, h, w)`` or ``(channels, h, w)``. See :func:`layer_rows`.
+        title: Text above.
+
+    Raises:
+        ValueError: if there is no layer or a shape has no channels.
+    """
+    if not model_rows or any(len(shape) == 0 for _, shape, _ in model_rows):
+        raise ValueError("Give at least one layer, each as (name, output shape, parameters).")
+    edges = [max(shape[1:], default=1) for _, shape, _ in model_rows]
+    deepest = max(shape[0] for _, shape, _ in model_rows)
+    figure, ax = _canvas(0.42 * (len(model_rows) + 2) + 0.2, 100, len(model_rows) + 2)
+    ax.invert_yaxis()
+    ax.text(1, 0.55, title or "layer", fontweight="bold", va="center")
+    ax.text(79, 0.55, "output", ha="right", fontweight="bold", va="center")
+    ax.text(99, 0.55, "parameters", ha="right", fontweight="bold", va="center")
+    previous = None
+    for row, ((name, shape, parameters), edge) in enumerate(
+        zip(model_rows, edges, strict=True), start=1
+    ):
+        half = 1 + 13 * edge / max(edges)
+        if previous:
+            ax.add_patch(
+                Polygon(
+                    [
+                        (48 - previous, row - 0.12),
+                        (48 + previous, row - 0.12),
+                        (48 + half, row + 0.12),
+                        (48 - half, row + 0.12),
+                    ],
+                    facecolor="#dddddd",
+                )
+            )
+        shade = 0.15 + 0.75 * np.log2(shape[0] + 1) / np.log2(deepest + 1)
+        ax.add_patch(
+            FancyBboxPatch(
+                (48 - half, row + 0.12),
+                2 * half,
+                0.76,
+                facecolor=_GENERATOR,
+                alpha=shade,
+                boxstyle="square,pad=0",
+                linewidth=0,
+            )
+        )
+        ax.text(1, row + 0.5, name, va="center")
+        ax.text(79, row + 0.5, _shape(shape), ha="right", va="center")
+        ax.text(99, row + 0.5, f"{parameters:,}" if parameters else "–", ha="right", va="center")
+        previous = half
+    total = sum(parameters for _, _, parameters in model_rows)
+    ax.plot([1, 99], [len(model_rows) + 1.05] * 2, color="#333333", linewidth=0.8)
+    ax.text(99, len(model_rows) + 1.5, f"{total:,}", ha="right", va="center", fontweight="bold")
+    ax.text(
+        1,
+        len(model_rows) + 1.5,
+        "bar: width is the edge of the output, shade its channels",
+        va="center",
+        fontsize=9,
+    )
+    return figure
+
+
+def layer_rows(model: Any, x: Any) -> list[tuple[str, tuple[int, ...], int]]:
+    """The rows of :func:`architecture`, from one run of a torch model.
+
+    Args:
+        model: A ``torch.nn.Module``; its direct children are the layers.
+        x: One input batch.
+
+    Returns:
+        ``(name, output shape without the batch, parameters)`` in the order of the run.
+    """
+    rows: list[tuple[str, tuple[int, ...], int]] = [("input", tuple(x.shape[1:]), 0)]
+
+    def note(name):
+        def hook(module, _, output):
+            count = sum(p.numel() for p in module.parameters())
+            rows.append((name, tuple(output.shape[1:]), count))
+
+        return hook
+
+    hooks = [child.register_forward_hook(note(name)) for name, child in model.named_children()]
+    try:
+        model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return rows
+
+
+def _shape(shape: Sequence[int]) -> str:
+    channels, *edges = shape
+    if not edges:
+        return str(channels)
+    if len(set(edges)) == 1:
+        return f"{channels} × {edges[0]}{'⁰¹²³'[len(edges)]}"
+    return " × ".join(map(str, shape))
