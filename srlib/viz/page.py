@@ -58,7 +58,7 @@ def show(
         raise ValueError(f"name={name!r} should hold letters, digits, '-' and '_' only.")
     if folder is not None and name is None:
         raise ValueError("Give name as well as folder, to save the figure as folder/name.png.")
-    png, width = _png(figure), round(figure.get_figwidth() * 100)
+    png, width = _png(figure)
     plt.close(figure)
     if folder is not None:
         try:
@@ -71,14 +71,14 @@ def show(
     display(Html(_figure_html(png, alt.strip(), caption, name, width), alt.strip()))
 
 
-def _png(figure: Figure) -> bytes:
-    """The figure in 256 colours of its own: a third of the bytes, no difference to see."""
+def _png(figure: Figure) -> tuple[bytes, int]:
+    """The figure in 256 colours of its own (a third of the bytes), and its width on the page."""
     memory = io.BytesIO()
-    figure.savefig(memory, format="png")
+    figure.savefig(memory, format="png", dpi=200, bbox_inches="tight", pad_inches=0.05)
     picture = Image.open(memory).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     memory = io.BytesIO()
     picture.save(memory, format="PNG", optimize=True)
-    return memory.getvalue()
+    return memory.getvalue(), picture.width // 2
 
 
 def _figure_html(png: bytes, alt: str, caption: str | None, name: str | None, width: int) -> str:
