@@ -108,9 +108,7 @@ def _axis_matrix(n: int, scale: Fraction, sigma: float | None, size: int | None)
     half = len(g) // 2
     eye = F.pad(torch.eye(n, dtype=torch.float64)[None], (half, half), mode="replicate")
     blurred = F.conv1d(eye.transpose(0, 1), g[None, None])  # row j: response to a spike at j
-    coarse = F.interpolate(
-        blurred, size=coarse_size(n, scale), mode="linear", align_corners=False
-    )
+    coarse = F.interpolate(blurred, size=coarse_size(n, scale), mode="linear", align_corners=False)
     return coarse[:, 0].T.float().contiguous()
 
 

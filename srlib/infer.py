@@ -14,6 +14,7 @@ from torch import nn
 from tqdm.std import tqdm
 
 from srlib.data import one_hot
+from srlib.models.laptop import upsample
 
 TILE = 32  # coarse voxels an edge: 128^3 fine voxels at scale factor 4
 
@@ -130,8 +131,7 @@ def tiles(
             labels = labels[tuple(inner)].cpu().numpy()
             yield (
                 tuple(
-                    slice(s * (c - crop), s * (b - crop))
-                    for c, b in zip(corner, stop, strict=True)
+                    slice(s * (c - crop), s * (b - crop)) for c, b in zip(corner, stop, strict=True)
                 ),
                 labels,
             )
@@ -190,6 +190,35 @@ def superres(
     for where, labels in tiles(model, lr, seed, tile, crop, period, progress):
         out[where] = labels
     return out
+
+
+def interpolate(
+    lr: np.ndarray, n_phases: int, scale_factor: int, method: str = "linear", mode: str = "blur"
+) -> np.ndarray:
+    """The baseline: repeat coarse phases, or interpolate them and take the most likely.
+
+    Args:
+        lr: Coarse phases ``(D, H, W)``.
+        n_phases: Number of coarse phases.
+        scale_factor: Fine voxels per coarse voxel edge, a whole number.
+        method: ``"nearest"`` or ``"linear"``.
+        mode: ``"nearest"`` for under-sampled data, whose coarse voxel i sits on fine voxel
+            ``scale_factor * i``; ``"blur"`` for under-resolved, whose voxel covers a block.
+
+    Returns:
+        Phases ``uint8``, ``scale_factor`` times as large.
+    """
+    if method not in ("nearest", "linear"):
+        raise ValueError(f"method must be 'nearest' or 'linear', not {method!r}")
+    if method == "nearest":
+        shift = scale_factor // 2 if mode == "nearest" else 0
+        fine = lr
+        for axis in range(3):
+            index = (np.arange(lr.shape[axis] * scale_factor) + shift) // scale_factor
+            fine = fine.take(np.minimum(index, lr.shape[axis] - 1), axis)
+        return fine
+    registration = "corner" if mode == "nearest" else "centre"
+    return _argmax(upsample(one_hot(lr, n_phases)[None], scale_factor, registration)).numpy()
 
 
 def open_volume(path: str | Path):

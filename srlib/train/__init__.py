@@ -102,8 +102,10 @@ def fit_superres(
         trainer.history.append(found)
         losses = []
         bar.set_postfix_str(
-            "fractions " + "/".join(f"{v:.3f}" for v in found["volume_fractions"]) + ", areas "
-            "/".join(f"{v:.4f}" for v in found["interphase_areas"].values())
+            "fractions "
+            + "/".join(f"{v:.3f}" for v in found["volume_fractions"])
+            + ", areas "
+            + "/".join(f"{v:.4f}" for v in found["interphase_areas"].values())
         )
         if path and trainer.rank == 0:
             trainer.save(path)

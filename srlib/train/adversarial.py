@@ -50,8 +50,8 @@ def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
 def quality(labels: np.ndarray, case: Case, reference: dict) -> dict:
     """How far a super-resolved volume is from the fine images; small is good.
 
-    ``score`` is the worst of the errors, each in units of what we accept: 3 % of a volume
-    fraction, 10 % of an area, 0.004 of the two-point functions, 10 % imprint and anisotropy.
+    ``score`` is the sum of the errors, each in units of what we accept: 3 % of a volume fraction,
+    10 % of an area, 0.004 of the two-point functions, 10 % imprint and 10 % anisotropy.
     """
     found = metrics.compare(labels, reference)
     fractions, areas = np.abs(found["vf_error"]), np.abs(list(found["area_error"].values()))
@@ -115,7 +115,7 @@ class Trainer:
             optimiser.param_groups[0]["lr"] = full * self.rate()
         update = self.iteration % r.generator_every == 0
 
-        edge = r.window + 2 * r.halo
+        edge = r.coarse_window(case.scale_factor) + 2 * r.halo
         lr = one_hot(sample_cubes(case.lr, edge, r.batch, rng), len(case.lr_phases))
         lr = lr.movedim(0, 1).to(self.device)  # line 2
         z = torch.randn((r.batch, r.noise_channels, edge, edge, edge), generator=rng)  # line 3
@@ -137,9 +137,7 @@ class Trainer:
 
         groups = [(0, 1, 2)] if len(self.critics) == 1 else [(0,), (1,), (2,)]
         log = {"gap": 0.0, "penalty": 0.0, "scores": []}
-        for critic, optimiser, axes in zip(
-            self.critics, self.optimisers[1:], groups, strict=True
-        ):
+        for critic, optimiser, axes in zip(self.critics, self.optimisers[1:], groups, strict=True):
             for _ in range(r.critic_steps):
                 fake = cut(axes).detach()
                 real = sample_squares(self.images[axes[0]], inner.shape[2], len(fake), rng)
@@ -159,13 +157,11 @@ class Trainer:
                 scores = [
                     critic(cut(axes)) for critic, axes in zip(self.critics, groups, strict=True)
                 ]
-            loss = sum(
-                generator_loss(s, anchor, r.weight / len(scores), r.gate) for s in scores
-            )  # lines 10 to 13
+            scores = torch.cat(scores)
+            loss = generator_loss(scores, anchor, r.weight, r.gate)  # lines 10 to 13
             self.update(self.optimisers[0], loss)  # line 14
             self.ema.update_parameters(self.generator)
-            per_axis = torch.cat([s.detach().float() for s in scores]).view(3, -1).mean(1)
-            log["scores"] = per_axis.tolist()
+            log["scores"] = scores.detach().float().view(3, -1).mean(1).tolist()
         self.iteration += 1
         return log
 

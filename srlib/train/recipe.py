@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from srlib.degrade import coarse_size
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -9,7 +11,7 @@ class Recipe:
 
     network: str = "laptop"
     iterations: int = 5600
-    window: int = 12  # coarse voxels an edge that reach the loss
+    window: int = 48  # fine voxels an edge that reach the loss
     halo: int = 2  # coarse voxels around the window, seen by the generator only
     crop: int = 4  # fine voxels cut off before the critic (Algorithm 1, line 6)
     batch: int = 1  # coarse cubes an iteration
@@ -32,14 +34,18 @@ class Recipe:
     check_edge: int = 48  # coarse voxels an edge of the checked part
     stop_below: float = 0.0  # mean relative error of fractions and areas that ends training
 
+    def coarse_window(self, scale_factor: float) -> int:
+        """Coarse voxels along an edge of the window."""
+        return coarse_size(self.window, scale_factor)
+
 
 PROFILES = {
-    "smoke": Recipe(iterations=60, width=8, window=8, slices=4, check_every=30, check_edge=16),
+    "smoke": Recipe(iterations=60, width=8, window=32, slices=4, check_every=30, check_edge=16),
     "laptop": Recipe(),
     "paper": Recipe(
         network="paper",
         iterations=156_000,
-        window=16,
+        window=64,
         halo=0,
         batch=8,
         slices=None,
