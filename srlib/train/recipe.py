@@ -10,7 +10,7 @@ class Recipe:
     """Every number of a training; lengths in voxels of the grid that is named."""
 
     network: str = "laptop"
-    iterations: int = 5600
+    iterations: int = 6000
     window: int = 48  # fine voxels an edge that reach the loss
     halo: int = 2  # coarse voxels around the window, seen by the generator only
     crop: int = 4  # fine voxels cut off before the critic (Algorithm 1, line 6)
@@ -30,8 +30,8 @@ class Recipe:
     width: int = 32
     skip: bool = True
     ema: float = 0.998  # 0 keeps the last weights
-    check_every: int = 400  # iterations between checks of the volume
-    check_edge: int = 48  # coarse voxels an edge of the checked part
+    check_every: int = 500  # iterations between checks of the volume
+    check_edge: int = 64  # coarse voxels an edge of the checked part
     stop_below: float = 0.0  # mean relative error of fractions and areas that ends training
 
     def coarse_window(self, scale_factor: float) -> int:
