@@ -15,7 +15,7 @@ test: $(STAMP)
 	@$(PY) -m pytest
 
 lab: $(STAMP)
-	@$(PY) -m jupyterlab --notebook-dir=notebooks
+	@$(PY) -m jupyterlab --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(FLAGS)
 
 bench: $(STAMP)
 	@$(PY) -m benchmarks
