@@ -201,6 +201,13 @@ def _find(name: str) -> Path | None:
     return None
 
 
+_SOFC = dict(
+    files=("SOFC_lr_input.tif", "SOFC_hr_input.tif"),
+    scale_factor=4,
+    mode="nearest",
+    phases=["pore", "nickel", "ceramic"],
+    lr_phases=["pore", "nickel", "ceramic"],
+)
 _CASES = {
     "case1": dict(
         files=("NMC_lr_input.tif", "large_slice_nmc.tif"),
@@ -211,13 +218,8 @@ _CASES = {
         phase_map=[[1, 0], [0, 1], [1, 0]],
         voxel_nm=400.0,
     ),
-    "case3": dict(
-        files=("SOFC_lr_input.tif", "SOFC_hr_input.tif"),
-        scale_factor=4,
-        mode="nearest",
-        phases=["pore", "nickel", "ceramic"],
-        lr_phases=["pore", "nickel", "ceramic"],
-    ),
+    "case3": _SOFC,
+    "case3x8": {**_SOFC, "scale_factor": 8, "every": 2},
 }
 
 
@@ -225,7 +227,8 @@ def load(name: str, source: str = "auto", seed: int = 0, edge: int = 256) -> Cas
     """A case study of the SuperRes paper.
 
     Args:
-        name: ``"case1"`` (battery cathode) or ``"case3"`` (fuel-cell anode).
+        name: ``"case1"`` (battery cathode), ``"case3"`` (fuel-cell anode), or ``"case3x8"``, the
+            latter with every second voxel of its coarse volume (SuperRes, Fig. 15).
         source: ``"real"`` for the public files, ``"twin"`` for synthetic data with a 3D truth,
             ``"auto"`` for the real files if they are there. They are looked for in the folder
             ``$SRLIB_DATA``, then in ``data/raw``.
@@ -241,7 +244,7 @@ def load(name: str, source: str = "auto", seed: int = 0, edge: int = 256) -> Cas
     if source not in SOURCES:
         raise ValueError(f"source must be one of {SOURCES}, not {source!r}")
     spec = dict(_CASES[name])
-    files = spec.pop("files")
+    files, every = spec.pop("files"), spec.pop("every", 1)
     found = [_find(f) for f in files]
     if source == "real" and None in found:
         raise ValueError(
@@ -250,6 +253,7 @@ def load(name: str, source: str = "auto", seed: int = 0, edge: int = 256) -> Cas
         )
     if source != "twin" and None not in found:
         lr, hr = (read_labels(path) for path in found)
+        lr = lr[::every, ::every, ::every]
         return Case(name=name, hr=[hr], lr=lr, source="real", files=list(files), **spec)
     make, scale = (twins.cathode if name == "case1" else twins.sofc), spec["scale_factor"]
     truth = make(seed, (edge,) * 3)

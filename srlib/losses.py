@@ -130,3 +130,29 @@ def generator_loss(
     """
     style = -fake_scores.float().mean()
     return style if voxelwise < gate else style + weight * voxelwise
+
+
+def grid_loss(sr: Tensor, scale_factor: float | Fraction) -> Tensor:
+    r"""Unevenness of the interface density over the positions within a coarse voxel.
+
+    .. math:: L = \frac{1}{3 s}\sum_{\mathrm{axes}}\sum_{r=0}^{s-1} (f_r / \bar f - 1)^2
+
+    with the density :math:`f_r` of unlike neighbours, planes r, r + s, r + 2s ... along the axis.
+    A material does not know where the coarse grid lies, so it should be 0. Ours: not in the paper.
+
+    Args:
+        sr: Phase probabilities in [0, 1], shape ``(B, n, D, H, W)``.
+        scale_factor: s. A fraction has no such planes: the loss is then 0.
+
+    Returns:
+        Scalar >= 0.
+    """
+    s, total = int(scale_factor), sr.new_zeros(())
+    if s != scale_factor or s < 2:
+        return total
+    for axis in (2, 3, 4):
+        x = sr.movedim(axis, 2)
+        unlike = 1 - (x[:, :, 1:] * x[:, :, :-1]).sum(1)
+        profile = unlike.mean((0, 2, 3))[: unlike.shape[1] // s * s].view(-1, s).mean(0)
+        total = total + (profile / profile.mean().detach() - 1).square().mean() / 3
+    return total
