@@ -54,10 +54,13 @@ def write(
 
     Raises:
         ValueError: if a value is NaN, infinite or not a number, text, list or dictionary,
-            if ``notebook`` is not a plain name, or if the folder cannot be written.
+            if ``values`` is not a dictionary or ``notebook`` not a plain name, or if the folder
+            cannot be written.
     """
     if not notebook or Path(notebook).name != notebook:
         raise ValueError(f"notebook={notebook!r} should be a plain name such as '12_case3_sofc'.")
+    if not isinstance(values, Mapping):
+        raise ValueError(f"values is a {type(values).__name__}: give a dictionary of results.")
     record = {
         "notebook": notebook,
         "profile": profile,
@@ -141,7 +144,7 @@ def plus_minus(mean: float, deviation: float) -> str:
     """``mean ± deviation`` with two significant digits of the deviation."""
     if deviation == 0:
         return f"{number(mean)} ± 0"
-    decimals = max(0, 1 - math.floor(math.log10(abs(deviation))))
+    decimals = max(0, 1 - int(f"{abs(deviation):.1e}".split("e")[1]))
     return f"{mean:.{decimals}f} ± {deviation:.{decimals}f}"
 
 
@@ -149,7 +152,7 @@ def number(value: float, digits: int = 3) -> str:
     """A number with ``digits`` significant digits, in plain decimals between 1e-4 and 1e6."""
     if isinstance(value, Integral) or value == 0:
         return str(int(value))
-    exponent = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    exponent = int(f"{value:.{digits - 1}e}".split("e")[1])
     if not -5 < exponent < 6:
         return f"{value:.{digits - 1}e}"
     return f"{value:.{max(0, digits - 1 - exponent)}f}"

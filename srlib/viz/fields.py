@@ -48,7 +48,7 @@ def same_field(lr: np.ndarray, sr: np.ndarray, scale_factor: float) -> np.ndarra
     for crop in range(min(lr.shape) // 2):
         inner = lr[(slice(crop, -crop or None),) * lr.ndim]
         if all(
-            abs(fine / float(scale_factor) - coarse) < 0.51
+            abs(fine - float(scale_factor) * coarse) < 1
             for fine, coarse in zip(sr.shape, inner.shape, strict=True)
         ):
             return inner

@@ -261,7 +261,7 @@ def disagreement(
     drawn = ax.imshow(entropy, cmap="magma", vmin=0, vmax=most, extent=(0, 1, shape, 0))
     ax.set_title(f"disagreement of {len(samples)} noises")
     bar = figure.colorbar(
-        drawn, cax=ax.inset_axes((0.45, -0.065, 0.3, 0.04)), orientation="horizontal", ticks=[]
+        drawn, cax=ax.inset_axes((0.45, -0.065, 0.3, 0.035)), orientation="horizontal", ticks=[]
     )
     bar.ax.text(-0.06, 0.5, "0", transform=bar.ax.transAxes, va="center", ha="right", fontsize=9)
     bar.ax.text(1.06, 0.5, f"{most:.2g} bits", transform=bar.ax.transAxes, va="center", fontsize=9)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -117,7 +118,7 @@ def provenance(
     if profile:
         parts.append(f"profile {profile}")
     if seed is not None:
-        seeds = [seed] if isinstance(seed, int) else list(seed)
+        seeds = [int(one) for one in np.atleast_1d(seed)]
         parts.append(f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
     if device:
         parts.append(f"device {device}")

@@ -11,11 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.transforms import ScaledTranslation
 
 PAGE_INCHES = 7.5
 """Figure width; a page shows an inch as 100 px, so a figure fills a text column of 750 px."""
 
-SOURCES = ("#0072B2", "#D55E00", "#7A7A7A", "#009E73", "#CC79A7", "#56B4E9")
+SOURCES = ("#0072B2", "#D55E00", "#8A8A8A", "#E6B800", "#5D2A6B")
 """Colours of data sources in the order given: original, super-res, then the baselines."""
 
 _FILLS = ("#0e1730", "#2b5680", "#3c8b93", "#9cc795", "#fbf1cf")
@@ -121,9 +122,10 @@ def scale_bar(width: int, voxel_nm: float | None = None) -> tuple[float, str]:
 def draw_scale_bar(ax: Axes, width: int, voxel_nm: float | None, note: str = "") -> None:
     """Draw the bar of :func:`scale_bar` under an image that is one data unit wide."""
     length, text = scale_bar(width, voxel_nm)
-    end, below = length / width, {"transform": ax.get_xaxis_transform()}
-    ax.plot([0, end], [-0.045, -0.045], "k", lw=3, solid_capstyle="butt", clip_on=False, **below)
-    ax.text(end + 0.025, -0.045, text + note, fontsize=9, va="center", **below)
+    end, down = length / width, ScaledTranslation(0, -0.11, ax.figure.dpi_scale_trans)
+    below = {"transform": ax.get_xaxis_transform() + down}
+    ax.plot([0, end], [0, 0], "k", lw=3, solid_capstyle="butt", clip_on=False, **below)
+    ax.text(end + 0.025, 0, text + note, fontsize=9, va="center", **below)
 
 
 def phase_legend(figure: Figure, phases: Sequence[str]) -> None:

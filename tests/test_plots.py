@@ -1,0 +1,167 @@
+"""Plots: what is drawn is what was given, and bad numbers are refused."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import same_color
+
+from srlib import metrics, viz
+
+PHASES = ["pore", "nickel", "ceramic"]
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def statistics(shift=0.0):
+    rng = np.random.default_rng(0)
+    return {
+        "volume_fractions": rng.random((20, 3)) + shift,
+        "interphase_areas": rng.random((20, 3)),
+        "transport": rng.random((20, 2, 3)),
+        "tpb": rng.random(20),
+        "pairs": np.array([[0, 1], [0, 2], [1, 2]]),
+    }
+
+
+def panels(figure):
+    return {ax.get_title(): ax for ax in figure.axes}
+
+
+def test_violins_stand_side_by_side_with_their_means_and_the_pluses_of_the_image():
+    stats = {"original": statistics(), "super-res": statistics(0.5)}
+    points = {
+        "volume_fractions": np.array([0.2, 0.3, 0.5]),
+        "interphase_areas": {(0, 1): 0.1, (0, 2): 0.2, (1, 2): 0.3},
+    }
+    figure = viz.violins(stats, PHASES, points)
+    shown = panels(figure)
+    assert list(shown) == ["volume fraction", "interphase area", "transport efficiency"]
+    ax = shown["volume fraction"]
+    assert sum(isinstance(c, PolyCollection) for c in ax.collections) == 6
+    lines = {round(float(np.mean(line.get_xdata())), 1): line for line in ax.lines[:6]}
+    assert sorted(lines) == [-0.2, 0.2, 0.8, 1.2, 1.8, 2.2]  # two sources around each phase
+    means = statistics()["volume_fractions"].mean(axis=0)
+    for phase in range(3):
+        assert lines[round(phase - 0.2, 1)].get_ydata() == pytest.approx(means[phase])
+        assert lines[round(phase + 0.2, 1)].get_ydata() == pytest.approx(means[phase] + 0.5)
+    assert ax.lines[6].get_ydata().tolist() == [0.2, 0.3, 0.5]
+    assert shown["interphase area"].lines[6].get_ydata().tolist() == [0.1, 0.2, 0.3]
+    names = [tick.get_text() for tick in shown["interphase area"].get_xticklabels()]
+    assert names == ["pore/\nnickel", "pore/\nceramic", "nickel/\nceramic"]
+    transport = shown["transport efficiency"]
+    assert len(transport.lines) == 6  # no pluses: an image has no transport
+    pooled = statistics()["transport"][:, :, 0].mean()
+    assert transport.lines[0].get_ydata()[0] == pytest.approx(pooled)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["original", "super-res", "2D image"]
+
+
+def test_violins_take_what_cube_statistics_returns():
+    labels = np.random.default_rng(1).integers(0, 3, (20, 22, 24)).astype(np.uint8)
+    stats = metrics.cube_statistics(labels, n=4, edge=8, transport_axes=(), workers=1)
+    figure = viz.violins({"twin": stats}, PHASES, panels=["volume_fractions", "transport", "tpb"])
+    assert list(panels(figure)) == ["volume fraction", "triple-phase boundary density"]
+    line = panels(figure)["triple-phase boundary density"].lines[0]
+    assert line.get_ydata()[0] == pytest.approx(stats["tpb"].mean())
+
+
+def test_violins_draw_a_constant_as_its_mean_only():
+    stats = {"a": {"volume_fractions": np.full((5, 3), 0.25)}}
+    ax = viz.violins(stats, PHASES).axes[0]
+    assert len(ax.collections) == 0
+    assert ax.lines[0].get_ydata().tolist() == [0.25, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("stats", "options", "words"),
+    [
+        ({}, {}, "at least one source"),
+        ({"a": {"volume_fractions": np.full((2, 3), np.nan)}}, {}, "of a holds NaN"),
+        ({"a": {"volume_fractions": np.ones((2, 2))}}, {}, "not 3 columns"),
+        ({"a": {}}, {"panels": ["colour"]}, "no panel 'colour'"),
+    ],
+)
+def test_violins_refuse_what_they_cannot_draw(stats, options, words):
+    with pytest.raises(ValueError, match=words):
+        viz.violins(stats, PHASES, **options)
+
+
+def test_curves_are_solid_for_the_original_and_dashed_for_the_mean_of_the_runs():
+    original, runs = np.array([0.5, 0.3, 0.25]), np.array([[0.4, 0.2, 0.2], [0.6, 0.4, 0.2]])
+    figure = viz.curves({"same": {"nickel": (original, runs)}}, PHASES)
+    solid, dashed = figure.axes[0].lines
+    assert solid.get_ydata().tolist() == original.tolist()
+    assert dashed.get_ydata() == pytest.approx([0.5, 0.3, 0.2])
+    assert (solid.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
+    assert solid.get_color() == dashed.get_color() == viz.line_colours(3)[1]
+    (band,) = figure.axes[0].collections
+    corners = band.get_paths()[0].vertices
+    assert (corners[:, 1].min(), corners[:, 1].max()) == (0.2, 0.6)
+
+
+def test_curves_of_pairs_do_not_take_the_colour_of_a_phase():
+    pairs = {name: ([0, 1], [0, 1]) for name in ("pore/nickel", "pore/ceramic")}
+    figure = viz.curves({"two": pairs}, PHASES)
+    used = {line.get_color() for line in figure.axes[0].lines}
+    assert len(used) == 2
+    assert not used & set(viz.line_colours(3))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"), [({}, "at least one panel"), ({"a": {"b": ([1], [np.nan])}}, "holds NaN")]
+)
+def test_curves_refuse_nothing_and_nan(given, words):
+    with pytest.raises(ValueError, match=words):
+        viz.curves(given)
+
+
+def test_training_draws_records_targets_gate_and_rule():
+    history = [
+        {"iteration": 0, "gap": 3.0, "voxelwise": 0.1, "volume_fractions": [0.2, 0.3, 0.5]},
+        {"iteration": 10, "gap": 2.0},
+        {
+            "iteration": 20,
+            "voxelwise": 0.004,
+            "volume_fractions": [0.3, 0.3, 0.4],
+            "interphase_areas": {"0-1": 0.1, "0-2": 0.2, "1-2": 0.3},
+            "stop": 0.04,
+            "imprint": 0.05,
+            "anisotropy": 0.06,
+        },
+    ]
+    targets = {"volume_fractions": [0.31, 0.32, 0.37], "interphase_areas": {(0, 1): 0.15, (0, 2): 1,
+               (1, 2): 2}}  # fmt: skip
+    figure = viz.training(history, PHASES, targets=targets, stop=0.015, chosen=20)
+    gap, voxel, error, fractions, areas, signs = figure.axes
+    assert gap.lines[0].get_xydata().tolist() == [[0, 3], [10, 2]]
+    assert voxel.lines[0].get_xydata().tolist() == [[0, 0.1], [20, 0.004]]
+    assert voxel.lines[1].get_ydata()[0] == 0.005
+    assert error.lines[1].get_ydata()[0] == 0.015
+    drawn = {line.get_label(): line for line in fractions.lines}
+    assert drawn["ceramic"].get_xydata().tolist() == [[0, 0.5], [20, 0.4]]
+    dotted = [line.get_ydata()[0] for line in fractions.lines if line.get_linestyle() == ":"]
+    assert dotted == [0.31, 0.32, 0.37]
+    assert {line.get_label(): line for line in areas.lines}["nickel/ceramic"].get_ydata() == [0.3]
+    assert same_color(areas.lines[0].get_color(), areas.lines[1].get_color())
+    assert [line.get_ydata()[0] for line in signs.lines[:2]] == [0.05, 0.06]
+
+
+@pytest.mark.parametrize("history", [[], [{"gap": 1.0}]])
+def test_training_needs_iterations(history):
+    with pytest.raises(ValueError, match="each with its 'iteration'"):
+        viz.training(history, PHASES)
+
+
+def test_spectra_put_a_wave_of_known_length_at_its_frequency():
+    wave = 0.5 + 0.5 * np.cos(2 * np.pi * np.arange(64) / 8) * np.ones((64, 1))
+    figure = viz.spectra({"wave": wave}, {"wave": metrics.radial_spectrum(wave)}, PHASES)
+    (line,) = figure.axes[2].lines
+    assert line.get_xdata()[np.argmax(line.get_ydata())] == pytest.approx(1 / 8)
+    assert line.get_xdata()[-1] == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="the same names"):
+        viz.spectra({"a": wave}, {}, PHASES)

@@ -1,0 +1,183 @@
+"""The result files: what is written, what is refused, how numbers become text."""
+
+import json
+import os
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+
+import srlib
+from srlib import results
+
+RUN = {"profile": "smoke", "source": "twin", "seed": 3, "device": "cpu", "seconds": 1.5}
+
+
+def test_writes_plain_numbers_with_their_provenance(tmp_path):
+    values = {
+        "fractions": np.array([0.25, 0.75], np.float32),
+        "areas": {(0, 1): np.float64(0.125), (0, 2): 0.5},
+        "count": np.int64(7),
+        "ok": np.bool_(True),
+        "tensor": torch.tensor([[1.0, 2.0]]),
+        "none": None,
+        "by": {4: "nearest"},
+    }
+    path = results.write("12_case3", values, out_dir=tmp_path / "new" / "folder", **RUN)
+    assert path == tmp_path / "new" / "folder" / "12_case3.json"
+    record = results.read(path)
+    assert record["values"] == {
+        "fractions": [0.25, 0.75],
+        "areas": {"0-1": 0.125, "0-2": 0.5},
+        "count": 7,
+        "ok": True,
+        "tensor": [[1.0, 2.0]],
+        "none": None,
+        "by": {"4": "nearest"},
+    }
+    assert {key: record[key] for key in RUN} == RUN
+    assert record["notebook"] == "12_case3"
+    assert record["cores"] >= 1
+    assert record["date"].endswith("+00:00")
+    assert record["versions"]["srlib"] == srlib.__version__
+    assert record["versions"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"a": {"b": float("nan")}}, r"values\['a'\]\['b'\] is nan"),
+        ({"areas": {(0, 1): np.inf}}, r"values\['areas'\]\['0-1'\] is inf"),
+        ({"s2": np.array([0.1, np.nan])}, r"values\['s2'\]\[1\] is nan"),
+        ({"model": object()}, r"values\['model'\] is a object"),
+        ([1, 2], "give a dictionary"),
+    ],
+)
+def test_refuses_what_is_no_result_and_writes_nothing(tmp_path, values, words):
+    with pytest.raises(ValueError, match=words):
+        results.write("a", values, out_dir=tmp_path, **RUN)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../a"])
+def test_refuses_a_name_that_is_a_path(tmp_path, name):
+    with pytest.raises(ValueError, match="plain name"):
+        results.write(name, {}, out_dir=tmp_path, **RUN)
+
+
+def test_a_folder_that_cannot_be_written_gives_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ValueError, match="Cannot write results into .*: choose another out_dir"):
+        results.write("a", {}, out_dir=tmp_path / "file" / "folder", **RUN)
+
+
+def test_a_run_cut_short_keeps_the_old_file(tmp_path, monkeypatch):
+    path = results.write("a", {"x": 1}, out_dir=tmp_path, **RUN)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(ValueError, match="No space left"):
+        results.write("a", {"x": 2}, out_dir=tmp_path, **RUN)
+    assert results.read(path)["values"] == {"x": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "run its notebook first"), ("{", "cannot be read"), ("[1]", "holds no 'values'")],
+)
+def test_read_says_what_is_wrong(tmp_path, content, words):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=words):
+        results.read(path)
+
+
+def test_commit_names_the_checkout_and_its_changes(tmp_path, monkeypatch):
+    root = tmp_path.resolve()
+    monkeypatch.setattr(results, "_ROOT", root)
+    assert results.commit() == "unknown"
+
+    def git(*words):
+        name = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        run = subprocess.run(
+            ["git", "-C", str(root), *name, *words], check=True, capture_output=True, text=True
+        )
+        return run.stdout.strip()
+
+    git("init", "-q")
+    (root / "file").write_text("1")
+    git("add", "file")
+    git("commit", "-qm", "one")
+    head = git("rev-parse", "HEAD")
+    (root / "untracked").write_text("a result")
+    assert results.commit() == head
+    (root / "file").write_text("2")
+    assert results.commit() == head + "+changes"
+    monkeypatch.setattr(results, "_ROOT", root / "site-packages")
+    (root / "site-packages").mkdir()
+    assert results.commit() == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([1.0, 2.0, 3.0], "2.0 ± 1.0"),
+        ([0.0091, 0.0115], "0.0103 ± 0.0017"),
+        ([0.5, 0.5], "0.500 ± 0"),
+        ([0.12345], "0.123"),
+        (np.array([[1000.0, 1200.0]]), "1100 ± 141"),
+        ([10.0, 10.1408], "10.07 ± 0.10"),
+    ],
+)
+def test_spread_is_mean_and_sample_deviation(values, text):
+    assert results.spread(values) == text
+
+
+@pytest.mark.parametrize("values", [[], [1.0, float("nan")]])
+def test_spread_refuses_nothing_and_nan(values):
+    with pytest.raises(ValueError, match="at least one number"):
+        results.spread(values)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.012345, "0.0123"),
+        (-0.5, "-0.500"),
+        (0.99951, "1.00"),
+        (123456.7, "123457"),
+        (1.5e-7, "1.50e-07"),
+        (2.5e9, "2.50e+09"),
+        (0, "0"),
+        (np.int64(12), "12"),
+    ],
+)
+def test_number_has_three_significant_digits(value, text):
+    assert results.number(value) == text
+
+
+def test_glue_names_every_number_and_hands_it_to_the_page(monkeypatch):
+    import myst_nb
+
+    glued = {}
+    monkeypatch.setattr(myst_nb, "glue", lambda name, text, display: glued.update({name: text}))
+    values = {"areas": {(0, 1): 0.05}, "runs": [1.0, 2.0, 3.0], "where": "cpu", "steps": 40}
+    texts = results.glue(values, "12")
+    assert texts == {
+        "12/areas/0-1": "0.0500",
+        "12/runs": "2.0 ± 1.0",
+        "12/where": "cpu",
+        "12/steps": "40",
+    }
+    assert glued == texts
+
+
+def test_the_file_is_json_for_other_tools(tmp_path):
+    path = results.write("a", {"text": "µm ± 1"}, out_dir=tmp_path, **RUN)
+    assert json.loads(path.read_text(encoding="utf-8"))["values"]["text"] == "µm ± 1"
+    assert path.stat().st_mode & 0o077 == 0o044
