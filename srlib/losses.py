@@ -132,27 +132,30 @@ def generator_loss(
     return style if voxelwise < gate else style + weight * voxelwise
 
 
-def grid_loss(sr: Tensor, scale_factor: float | Fraction) -> Tensor:
-    r"""Unevenness of the interface density over the positions within a coarse voxel.
+def evenness_loss(sr: Tensor, scale_factor: float | Fraction, isotropic: bool = True) -> Tensor:
+    r"""Unevenness of the interface density over directions and positions in a coarse voxel.
 
-    .. math:: L = \frac{1}{3 s}\sum_{\mathrm{axes}}\sum_{r=0}^{s-1} (f_r / \bar f - 1)^2
+    .. math:: L = \frac{1}{3 s}\sum_{a=0}^{2}\sum_{r=0}^{s-1} (f_{ar} / \bar f - 1)^2
 
-    with the density :math:`f_r` of unlike neighbours, planes r, r + s, r + 2s ... along the axis.
-    A material does not know where the coarse grid lies, so it should be 0. Ours: not in the paper.
+    with the density :math:`f_{ar}` of unlike neighbours along axis a from planes r, r + s,
+    r + 2s ... An isotropic material knows neither the axes nor where the coarse grid lies, so it
+    should be 0. Ours: not in the paper.
 
     Args:
         sr: Phase probabilities in [0, 1], shape ``(B, n, D, H, W)``.
-        scale_factor: s. A fraction has no such planes: the loss is then 0.
+        scale_factor: s; a fraction has no such planes, and only directions are compared.
+        isotropic: Compare with the mean over all axes; otherwise with each axis' own.
 
     Returns:
         Scalar >= 0.
     """
-    s, total = int(scale_factor), sr.new_zeros(())
-    if s != scale_factor or s < 2:
-        return total
+    s = int(scale_factor) if int(scale_factor) == scale_factor else 1
+    profiles = []
     for axis in (2, 3, 4):
         x = sr.movedim(axis, 2)
         unlike = 1 - (x[:, :, 1:] * x[:, :, :-1]).sum(1)
-        profile = unlike.mean((0, 2, 3))[: unlike.shape[1] // s * s].view(-1, s).mean(0)
-        total = total + (profile / profile.mean().detach() - 1).square().mean() / 3
-    return total
+        planes = unlike.mean((0, 2, 3))
+        profiles.append(planes[: len(planes) // s * s].view(-1, s).mean(0))
+    density = torch.stack(profiles)
+    mean = density.mean() if isotropic else density.mean(1, keepdim=True)
+    return (density / mean.detach().clamp_min(1e-6) - 1).square().mean()

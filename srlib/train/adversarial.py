@@ -14,7 +14,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from srlib import checkpoint, metrics, models
 from srlib.data import Case, one_hot, sample_cubes, sample_squares
 from srlib.infer import superres
-from srlib.losses import critic_loss, generator_loss, gradient_penalty, grid_loss, voxelwise_loss
+from srlib.losses import (
+    critic_loss,
+    evenness_loss,
+    generator_loss,
+    gradient_penalty,
+    voxelwise_loss,
+)
 from srlib.train.recipe import Recipe
 
 
@@ -178,8 +184,9 @@ class Trainer:
                 ]
             scores = torch.cat(scores)
             loss = generator_loss(scores, anchor, r.weight, r.gate)  # lines 10 to 13
-            if r.grid:
-                loss = loss + r.grid * grid_loss(inner, case.scale_factor)
+            if r.evenness:
+                even = evenness_loss(inner, case.scale_factor, case.normals is None)
+                loss = loss + r.evenness * even
             self.update(self.optimisers[0], loss)  # line 14
             self.ema.update_parameters(self.generator)
             log["scores"] = scores.detach().float().view(3, -1).mean(1).tolist()

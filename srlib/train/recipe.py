@@ -26,7 +26,7 @@ class Recipe:
     penalty: float = 10.0  # weight of the gradient penalty
     weight: float = 100.0  # c, of the voxel-wise loss
     gate: float = 0.005  # b, below which the voxel-wise loss is silent
-    grid: float = 0.0  # weight of the grid loss
+    evenness: float = 0.0  # weight of the evenness loss
     noise_channels: int = 1
     width: int = 32
     skip: bool = True
