@@ -177,8 +177,8 @@ def test_me03_agrees_with_taufactor(phase: int, axis: int) -> None:
 
 
 def test_me03_the_stopping_rule_is_much_finer_than_one_per_cent() -> None:
-    labels = blobs((32, 32, 32), sigma=1.5)
-    for phase in (0, 1):
+    labels = blobs((64, 40, 40), sigma=1.0)
+    for phase in range(3):
         exact = metrics.transport_efficiency(labels, phase, tolerance=1e-12)
         assert metrics.transport_efficiency(labels, phase) == pytest.approx(exact, rel=1e-3)
 
@@ -363,6 +363,14 @@ def test_me10_statistics_are_those_of_each_cube_for_any_number_of_workers() -> N
         assert one["transport"][i, 1, 0] == metrics.transport_efficiency(cube, 0, axis=0)
 
 
+def test_me10_a_phase_missing_from_a_cube_counts_as_zero() -> None:
+    labels = noise((8, 8, 16), 2)
+    labels[..., 15] = 2
+    found = metrics.cube_statistics(labels, 12, 8, transport_axes=(0,))
+    assert found["interphase_areas"].shape == (12, 3)
+    assert 0 in found["volume_fractions"][:, 2] and 1 / 8 in found["volume_fractions"][:, 2]
+
+
 def test_me10_a_flat_image_gives_squares() -> None:
     squares = metrics.cube_statistics(blobs((40, 50)), 6, 16, transport_axes=())
     assert squares["tpb"].shape == (6,) and squares["transport"].shape == (6, 0, 3)
@@ -400,8 +408,9 @@ def test_grid_imprint_finds_blocks_and_leaves_free_volumes_alone() -> None:
     assert metrics.grid_imprint(free, 4) < 0.02
     blocky = np.kron(noise((8, 8, 8)), np.ones((4, 4, 4), np.uint8))
     assert metrics.grid_imprint(blocky, 4) == pytest.approx(3)
-    one_axis = np.repeat(noise((60, 60, 15)), 4, axis=2)
-    assert metrics.grid_imprint(one_axis, 4) == pytest.approx(3)
+    for axis in range(3):
+        one_axis = np.repeat(np.moveaxis(noise((15, 60, 60)), 0, axis), 4, axis)
+        assert metrics.grid_imprint(one_axis, 4) == pytest.approx(3)
     assert metrics.grid_imprint(np.zeros((8, 8), int), 4) == 0
 
 
@@ -429,6 +438,19 @@ def test_me13_a_volume_agrees_with_itself_and_with_all_its_slices() -> None:
     np.testing.assert_allclose(
         [flat["s2_max"], flat["tpb_error"], flat["mean_error"]], 0, atol=1e-12
     )
+
+
+def test_me13_images_of_unequal_size_are_pooled_pixel_by_pixel() -> None:
+    small, large = np.array([[0, 1], [2, 1]]), np.zeros((3, 4), int)
+    pooled = metrics.reference_statistics([small, large], max_lag=1)
+    np.testing.assert_allclose(pooled["volume_fractions"], np.array([13, 2, 1]) / 16)
+    assert pooled["interphase_areas"] == {
+        (0, 1): pytest.approx(1 / 21),
+        (0, 2): pytest.approx(1 / 21),
+        (1, 2): pytest.approx(1 / 21),
+    }
+    assert pooled["tpb"] == pytest.approx(1 / 7)
+    assert pooled["two_point"][0, 0][1] == pytest.approx(17 / 21)
 
 
 def test_me13_errors_are_relative_and_signed() -> None:
