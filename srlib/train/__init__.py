@@ -13,10 +13,10 @@ from tqdm.std import tqdm
 
 from srlib import metrics
 from srlib.data import Case
-from srlib.train.adversarial import Trainer, quality, slice_volume
+from srlib.train.adversarial import LIMITS, Trainer, quality, slice_volume
 from srlib.train.recipe import PROFILES, Recipe
 
-__all__ = ["PROFILES", "Recipe", "Trainer", "fit_superres", "quality", "slice_volume"]
+__all__ = ["LIMITS", "PROFILES", "Recipe", "Trainer", "fit_superres", "quality", "slice_volume"]
 
 
 def _device(device: str | None) -> torch.device:
