@@ -65,7 +65,7 @@ def test_show_gives_alternative_text_caption_anchor_and_file(shown, tmp_path):
     (_, anchor), (_, image), _ = page.tags
     assert anchor["id"] == "fig-io"
     assert image["alt"] == 'Pores < 5 "px"'
-    assert "<figcaption>Real &amp; twin.</figcaption>" in shown[0]._repr_html_()
+    assert ">Real &amp; twin.</figcaption>" in shown[0]._repr_html_()
     assert repr(shown[0]) == 'Pores < 5 "px"'
     saved = (tmp_path / "new" / "io.png").read_bytes()
     assert base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) == saved
@@ -177,6 +177,28 @@ def test_viewer_moves_a_coarse_volume_to_the_same_place_at_the_same_size():
     (slider,) = [a for tag, a in page.tags if tag == "input"]
     assert (slider["min"], slider["max"], slider["value"]) == ("0", "7", "4")
     assert slider["aria-valuetext"] == "slice 5 of 8"
+
+
+def test_viewer_cuts_every_volume_to_the_field_of_the_output():
+    truth = volume(24, 20, 16)
+    output = truth[4:-4, 4:-4, 4:-4]
+    viewer = viz.slice_viewer(
+        {"lr": truth[::4, ::4, ::4], "truth": truth, "sr": output}, PHASES, scale_factor=4
+    )
+    assert viewer.depth == 16
+    assert viewer.sprites["truth"].png == viewer.sprites["sr"].png
+    assert viewer.sprites["lr"].tile == (3, 2)
+    assert viewer.sprites["lr"].frames == [k // 4 for k in range(16)]
+
+
+def test_viewer_has_a_scale_bar_and_a_caption():
+    labels = volume(10, 10, 100)
+    html = viz.slice_viewer(
+        {"a": labels}, PHASES, voxel_nm=50, caption="Real <data>."
+    )._repr_html_()
+    assert "1 µm" in html and "width:76.0px" in html  # 20 of 100 voxels of a pane of 380 px
+    assert "Real &lt;data&gt;." in html
+    assert "20 px" in viz.slice_viewer({"a": labels}, PHASES)._repr_html_()
 
 
 def test_viewer_keeps_to_its_weight_by_showing_fewer_slices():

@@ -153,8 +153,8 @@ def test_cube_shows_its_first_z_last_y_and_last_x_slices_joined_at_the_edges():
 def test_inputs_and_output_cuts_both_volumes_at_the_same_place():
     sr = np.zeros((8, 12, 16), np.uint8)
     sr[:, 6:8] = 1
-    lr, hr = sr[::2, ::2, ::2], np.full((30, 20), 2, np.uint8)
-    figure = viz.inputs_and_output(hr, lr, sr, PHASES, axis=1, position=0.55)
+    lr, hr = np.pad(sr[::2, ::2, ::2], 1), np.full((30, 20), 2, np.uint8)
+    figure = viz.inputs_and_output(hr, lr, sr, PHASES, scale_factor=2, axis=1, position=0.55)
     shown = {ax.get_title(): ax for ax in figure.axes}
     assert list(shown)[:3] == [
         "high-res image, 30×20",
@@ -168,13 +168,20 @@ def test_inputs_and_output_cuts_both_volumes_at_the_same_place():
 
 
 def test_same_field_undoes_the_crop_of_the_edge():
-    lr = np.arange(6 * 7 * 8, dtype=np.uint8).reshape(6, 7, 8)
+    lr = np.arange(6 * 7 * 8, dtype=np.uint16).reshape(6, 7, 8)
     assert (viz.same_field(lr, np.zeros((24, 28, 32)), 4) == lr).all()
     assert (viz.same_field(lr, np.zeros((16, 20, 24)), 4) == lr[1:-1, 1:-1, 1:-1]).all()
-    cube = np.zeros((13, 13, 13))
-    assert viz.same_field(cube, np.zeros((64, 64, 64)), 64 / 13).shape == (13, 13, 13)
-    with pytest.raises(ValueError, match="is not lr"):
-        viz.same_field(lr, np.zeros((24, 28, 31)), 4)
+    assert (viz.same_field(lr, np.zeros((4, 5, 6)), 4) == lr[1:-1, 1:-1, 1:-1]).all()
+    assert (viz.same_field(lr, np.zeros((24, 28, 32))) == lr).all()
+    assert viz.same_field(np.zeros((9, 9, 9)), np.zeros((45, 45, 45)), 64 / 13).shape == (9, 9, 9)
+
+
+@pytest.mark.parametrize(
+    ("shape", "factor"), [((24, 28, 31), 4), ((25, 29, 33), 4), ((16, 20, 24), None)]
+)
+def test_different_fields_are_refused(shape, factor):
+    with pytest.raises(ValueError, match="do not show the same field of view"):
+        viz.same_field(np.zeros((6, 7, 8)), np.zeros(shape), factor)
 
 
 def test_entropy_is_zero_in_agreement_and_log2_of_the_phases_in_full_disagreement():

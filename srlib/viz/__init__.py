@@ -8,7 +8,8 @@ from srlib.viz.diagrams import architecture, layer_rows, training_loop
 from srlib.viz.fields import centre_crop, entropy_map, same_field, slice_at
 from srlib.viz.images import cube, disagreement, inputs_and_output, panel, show_slice
 from srlib.viz.page import provenance, show, table
-from srlib.viz.plots import curves, spectra, training, violins
+from srlib.viz.plots import curves, spectra, violins
+from srlib.viz.progress import training
 from srlib.viz.style import (
     SOURCES,
     line_colours,

@@ -39,21 +39,31 @@ def check_labels(labels, n_phases: int, ndim: int, name: str = "labels") -> np.n
     return array.astype(np.uint8, copy=False)
 
 
-def same_field(lr: np.ndarray, sr: np.ndarray, scale_factor: float) -> np.ndarray:
-    """The part of ``lr`` that ``sr`` covers, when inference cropped whole LR voxels off its edge.
+def same_field(volume: np.ndarray, sr: np.ndarray, scale_factor: float | None = None) -> np.ndarray:
+    """The part of ``volume`` that ``sr`` covers; inference crops one LR voxel off every face.
+
+    Args:
+        volume: Coarse labels, or labels as fine as ``sr``.
+        sr: Fine labels.
+        scale_factor: Fine voxels per coarse voxel edge. None takes all of ``volume`` and asks that
+            its edges divide those of ``sr`` by one whole number.
 
     Raises:
-        ValueError: if no crop of equally many LR voxels from every face fits.
+        ValueError: if no crop of equally many coarse voxels from every face fits.
     """
-    for crop in range(min(lr.shape) // 2):
-        inner = lr[(slice(crop, -crop or None),) * lr.ndim]
-        if all(
-            abs(fine - float(scale_factor) * coarse) < 1
-            for fine, coarse in zip(sr.shape, inner.shape, strict=True)
-        ):
+    if scale_factor is None:
+        candidates = [(float(round(sr.shape[0] / volume.shape[0])), 0)]
+    else:
+        crops = range(min(volume.shape) // 2)
+        candidates = [(factor, c) for factor in (1.0, float(scale_factor)) for c in crops]
+    for factor, crop in candidates:
+        inner = volume[(slice(crop, -crop or None),) * volume.ndim]
+        rounding = 0 if factor.is_integer() else 0.999
+        if np.allclose(np.multiply(factor, inner.shape), sr.shape, rtol=0, atol=rounding):
             return inner
+    hint = "crop one of them" if scale_factor else "pass scale_factor, or crop one of them"
     raise ValueError(
-        f"sr {sr.shape} is not lr {lr.shape} times {float(scale_factor):g} with an edge cropped."
+        f"{tuple(volume.shape)} and {tuple(sr.shape)} do not show the same field of view: {hint}."
     )
 
 

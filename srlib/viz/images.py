@@ -17,6 +17,7 @@ from srlib.viz.fields import (
     colour_image,
     entropy_map,
     is_grey,
+    same_field,
     slice_at,
 )
 from srlib.viz.style import PAGE_INCHES, draw_scale_bar, new_figure, phase_legend
@@ -168,6 +169,7 @@ def inputs_and_output(
     sr: np.ndarray,
     phases: Sequence[str],
     *,
+    scale_factor: float | None = None,
     voxel_nm: float | None = None,
     lr_phases: Sequence[str] | None = None,
     axis: int = 0,
@@ -181,9 +183,10 @@ def inputs_and_output(
 
     Args:
         hr: High-resolution labels ``(rows, columns)``.
-        lr: Low-resolution labels ``(d, h, w)`` of the same field as ``sr``
-            (see :func:`same_field` for an output whose edge was cropped).
+        lr: Low-resolution labels ``(d, h, w)``.
         sr: Super-resolution labels ``(D, H, W)``.
+        scale_factor: Cuts ``lr`` to the field of an output whose edge was cropped; see
+            :func:`same_field`.
         phases: Phase names, darkest first.
         voxel_nm: Voxel edge of ``hr`` and ``sr`` in nm; None gives scale bars in px.
         lr_phases: Names of the labels of ``lr`` if they are not ``phases``.
@@ -191,13 +194,13 @@ def inputs_and_output(
         position: Where along ``axis`` the slices lie, 0 to 1.
 
     Raises:
-        ValueError: if a shape does not fit, or ``lr`` and ``sr`` differ in their proportions.
+        ValueError: if a shape does not fit, or ``lr`` and ``sr`` do not show the same field.
     """
     hr = check_labels(hr, len(phases), 2, "hr")
     sr = check_labels(sr, len(phases), 3, "sr")
     lr = check_labels(lr, len(lr_phases or phases), 3, "lr")
+    lr = same_field(lr, sr, scale_factor)
     sr_slice, lr_slice = (slice_at(volume, axis, position) for volume in (sr, lr))
-    check_aspect(lr_slice, sr_slice, "lr")
     middle = centre_crop(hr, sr_slice.shape)
     figure, axes = new_figure(2, 3, height=6.1)
     figure.get_layout_engine().set(hspace=0.04)

@@ -84,7 +84,7 @@ def _png(figure: Figure) -> tuple[bytes, int]:
 
 def _figure_html(png: bytes, alt: str, caption: str | None, name: str | None, width: int) -> str:
     anchor = f' id="fig-{name}"' if name else ""
-    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    below = f'<figcaption class="srlib-caption">{escape(caption)}</figcaption>' if caption else ""
     data = base64.b64encode(png).decode()
     return (
         f'<figure class="srlib-figure"{anchor} style="margin:1em 0">'

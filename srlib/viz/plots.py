@@ -1,4 +1,4 @@
-"""Curves and distributions: violins, two-point functions, training, spectra."""
+"""Distributions, curves over distance, and spectra."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from srlib.viz.images import show_slice
 from srlib.viz.style import SOURCES, line_colours, new_figure, pair_colours
 
 _PANELS = {
-    "volume_fractions": "volume fraction",
-    "interphase_areas": "interphase area (faces / all faces)",
-    "transport": "transport efficiency",
-    "tpb": "triple-phase boundary density",
+    "volume_fractions": ("volume fraction", ""),
+    "interphase_areas": ("interphase area", "faces / all faces"),
+    "transport": ("transport efficiency", ""),
+    "tpb": ("triple-phase boundary density", "edges / all edges"),
 }
 
 
@@ -61,6 +61,8 @@ def violins(
     tables = {panel: found for panel, found in tables.items() if found}
     if not tables:
         raise ValueError(f"Give at least one source with one of {', '.join(panels)}.")
+    if colours is None and len(stats_by_source) > len(SOURCES):
+        raise ValueError(f"Give colours to draw more than {len(SOURCES)} sources.")
     colours = colours or dict(zip(stats_by_source, SOURCES, strict=False))
     points = points or {}
     figure, axes = new_figure(1, len(tables), height=3.4)
@@ -73,11 +75,12 @@ def violins(
         if panel in points:
             marks = _table(points[panel], panel, phases, point_name)[0]
             ax.plot(range(len(marks)), marks, "k+", markersize=9, markeredgewidth=1.6, zorder=4)
-        names = _column_names(panel, phases)
+        names = column_names(panel, phases)
         ax.set_xticks(range(len(names)), names)
         ax.tick_params(axis="x", length=0)
-        ax.set_title(_PANELS[panel].split(" (")[0])
-        ax.set_ylabel("faces / all faces" if panel == "interphase_areas" else "")
+        title, unit = _PANELS[panel]
+        ax.set_title(title)
+        ax.set_ylabel(unit)
         ax.set_ylim(bottom=0)
     handles = [
         Line2D([], [], color=colours[name], linewidth=7, alpha=0.6, label=name)
@@ -102,7 +105,7 @@ def _violin(ax: Axes, values: np.ndarray, place: float, width: float, colour: st
 def _table(value: Any, panel: str, phases: Sequence[str], name: str) -> np.ndarray:
     if isinstance(value, Mapping):
         value = list(value.values())
-    columns = len(_column_names(panel, phases))
+    columns = len(column_names(panel, phases))
     array = np.asarray(value, float)
     if array.size == 0 or array.size % columns or (array.ndim > 1 and array.shape[-1] != columns):
         raise ValueError(f"{panel} of {name} has shape {array.shape}, not {columns} columns.")
@@ -111,7 +114,7 @@ def _table(value: Any, panel: str, phases: Sequence[str], name: str) -> np.ndarr
     return array.reshape(-1, columns)
 
 
-def _column_names(panel: str, phases: Sequence[str]) -> list[str]:
+def column_names(panel: str, phases: Sequence[str]) -> list[str]:
     if panel == "tpb":
         return [""]
     if panel == "interphase_areas":
@@ -176,94 +179,6 @@ def curves(
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
-
-
-def training(
-    history: Sequence[Mapping[str, Any]],
-    phases: Sequence[str],
-    *,
-    targets: Mapping[str, Any] | None = None,
-    gate: float = 0.005,
-    stop: float | None = None,
-    chosen: int | None = None,
-) -> Figure:
-    """How a training went: losses, the gate of the voxel-wise loss, metrics beside their targets.
-
-    Args:
-        history: Records in order, each with ``"iteration"`` and any of ``"gap"`` (critic),
-            ``"voxelwise"``, ``"volume_fractions"``, ``"interphase_areas"`` (one for each pair),
-            ``"stop"`` (mean relative error of both), ``"imprint"`` and ``"anisotropy"``.
-        phases: Phase names, darkest first.
-        targets: ``"volume_fractions"`` and ``"interphase_areas"`` of the high-resolution image,
-            drawn as dotted lines.
-        gate: Voxel-wise loss below which it is silent (SuperRes, section 3).
-        stop: Mean relative error at which training may stop (SR-23).
-        chosen: Iteration of the checkpoint that was kept.
-
-    Raises:
-        ValueError: if the history is empty or a record has no iteration.
-    """
-    if not history or any("iteration" not in record for record in history):
-        raise ValueError("The history should be a list of records, each with its 'iteration'.")
-    figure, axes = new_figure(2, 3, height=5.2, sharex=True)
-    gap, voxel, error, fractions, areas, signs = axes.flat
-    _trace(gap, history, "gap", "critic gap", SOURCES[0])
-    _trace(voxel, history, "voxelwise", "loss", SOURCES[0])
-    voxel.set_yscale("log")
-    voxel.axhline(gate, color="black", linewidth=1, linestyle=":", label="gate")
-    _trace(error, history, "stop", "error", SOURCES[0])
-    if stop is not None:
-        error.axhline(stop, color="black", linewidth=1, linestyle=":", label="stop rule")
-    _trace(signs, history, "imprint", "grid imprint", SOURCES[0])
-    _trace(signs, history, "anisotropy", "anisotropy", SOURCES[1])
-    pairs = [name.replace("\n", "") for name in _column_names("interphase_areas", phases)]
-    for ax, key, names, colours in (
-        (fractions, "volume_fractions", phases, line_colours(len(phases))),
-        (areas, "interphase_areas", pairs, pair_colours(len(pairs))),
-    ):
-        wanted = _numbers(targets[key]) if targets and key in targets else []
-        for column, (name, colour) in enumerate(zip(names, colours, strict=True)):
-            _trace(ax, history, key, name, colour, column)
-            if wanted:
-                ax.axhline(wanted[column], color=colour, linewidth=1.2, linestyle=":")
-    titles = (
-        "critic gap",
-        "voxel-wise loss",
-        "mean relative error of\nfractions and areas",
-        "volume fraction",
-        "interphase area\n(faces / all faces)",
-        "face density artefacts",
-    )
-    for ax, title in zip(axes.flat, titles, strict=True):
-        ax.set_title(title)
-        if chosen is not None:
-            ax.axvline(chosen, color="#aaaaaa", linewidth=1, zorder=0)
-        if len(ax.get_legend_handles_labels()[0]) > 1:
-            ax.legend(handlelength=1.2)
-    for ax in axes[1]:
-        ax.set_xlabel("iteration")
-    error.set_ylim(bottom=0)
-    signs.set_ylim(bottom=0)
-    handles = []
-    if targets:
-        handles.append(Line2D([], [], color="black", linestyle=":", label="high-res image"))
-    if chosen is not None:
-        handles.append(Line2D([], [], color="#aaaaaa", linewidth=1, label="checkpoint kept"))
-    if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    return figure
-
-
-def _trace(ax: Axes, history, key: str, name: str, colour, column: int | None = None) -> None:
-    records = [record for record in history if record.get(key) is not None]
-    values = [r[key] if column is None else _numbers(r[key])[column] for r in records]
-    if records:
-        steps = [record["iteration"] for record in records]
-        ax.plot(steps, values, color=colour, linewidth=1.2, label=name)
-
-
-def _numbers(value: Any) -> list[float]:
-    return [float(v) for v in (value.values() if isinstance(value, Mapping) else value)]
 
 
 def spectra(

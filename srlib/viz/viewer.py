@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from srlib.viz.fields import check_aspect, check_labels, palette, slice_at
+from srlib.viz.fields import check_labels, palette, same_field, slice_at
+from srlib.viz.style import scale_bar
 
 _numbers = itertools.count(1)
-_PANE_PX = {1: 380, 2: 330, 3: 216}
+_PANE_PX = {1: 380, 2: 330, 4: 330}
 
 _SCRIPT = (
     "const v=this.closest('.slice-viewer'),k=+this.value,o=v.querySelector('output');"
@@ -36,13 +37,12 @@ class SliceViewer:
         own_phases: Mapping[str, Sequence[str]],
         axis: int,
         frames: int,
-        alt: str,
         max_bytes: int,
+        texts: tuple[str, str, float | None],
     ):
-        self._phases, self._axis, self._alt = list(phases), axis, alt
+        self._phases, self._axis, self._texts = list(phases), axis, texts
         self.sprites: dict[str, Sprite] = {}
-        depth = max(volume.shape[axis] for volume in volumes.values())
-        self.depth = depth
+        self.depth = depth = max(volume.shape[axis] for volume in volumes.values())
         frames = min(frames, depth)
         while True:
             self.slices = [int((step + 0.5) * depth / frames) for step in range(frames)]
@@ -67,18 +67,19 @@ class SliceViewer:
         letter = "zyx"[self._axis]
         labels = [f"slice {k + 1} of {self.depth}" for k in self.slices]
         start = len(labels) // 2
-        size = _PANE_PX.get(len(self.sprites), 180)
+        size = _PANE_PX.get(len(self.sprites), 216)
         panes = "".join(
             self._pane(name, sprite, start, size) for name, sprite in self.sprites.items()
         )
-        swatches = "".join(
+        alt, caption, voxel_nm = self._texts
+        swatches = self._bar(size, voxel_nm) + "".join(
             '<span style="white-space:nowrap"><span aria-hidden="true" style="display:inline-block;'
             "width:0.9em;height:0.9em;border:1px solid #777;margin-right:0.35em;"
             f'vertical-align:-0.1em;background:rgb({r},{g},{b})"></span>{escape(phase)}</span>'
             for phase, (r, g, b) in zip(self._phases, palette(self._phases).tolist(), strict=True)
         )
         return (
-            f'<div class="slice-viewer" id="{own}" role="group" aria-label="{escape(self._alt)}" '
+            f'<div class="slice-viewer" id="{own}" role="group" aria-label="{escape(alt)}" '
             'style="margin:1em 0;overflow-x:auto">'
             f'<div style="display:flex;flex-wrap:wrap;gap:12px">{panes}</div>'
             f'<div style="margin:0.5em 0"><label for="{own}-range">Slice along {letter}: </label>'
@@ -88,7 +89,16 @@ class SliceViewer:
             f'<output for="{own}-range" data-labels="{"|".join(labels)}" '
             f'style="font-variant-numeric:tabular-nums">{labels[start]}</output></div>'
             f'<div style="display:flex;flex-wrap:wrap;gap:1.2em;font-size:0.9em">{swatches}</div>'
-            "</div>"
+            f'<div class="srlib-caption">{escape(caption)}</div></div>'
+        )
+
+    def _bar(self, size: int, voxel_nm: float | None) -> str:
+        width = max(sprite.tile[1] for sprite in self.sprites.values())
+        length, text = scale_bar(width, voxel_nm)
+        return (
+            '<span style="white-space:nowrap"><span aria-hidden="true" style="display:inline-block;'
+            f"width:{length / width * size:.1f}px;height:3px;margin-right:0.4em;"
+            f'vertical-align:0.25em;background:currentColor"></span>{text}</span>'
         )
 
     def _pane(self, name: str, sprite: Sprite, start: int, width: int) -> str:
@@ -147,49 +157,59 @@ def slice_viewer(
     phases: Sequence[str],
     axis: int = 0,
     *,
+    scale_factor: float | None = None,
+    voxel_nm: float | None = None,
     own_phases: Mapping[str, Sequence[str]] | None = None,
-    frames: int = 64,
     alt: str | None = None,
+    caption: str = "",
+    frames: int = 64,
     max_bytes: int = 1_500_000,
 ) -> SliceViewer:
     """A viewer for a static page: volumes side by side, one slider, no kernel and no network.
 
-    All volumes are taken to show the same field of view (see :func:`srlib.viz.same_field`); a
-    coarser one is stretched, and the slider moves all of them to the same place.
+    A coarser volume is stretched, and the slider moves all volumes to the same place.
 
     Args:
         volumes: Name -> labels ``(D, H, W)``.
         phases: Phase names, darkest first.
         axis: Direction to scroll, 0 for z.
+        scale_factor: Cuts the volumes to the field of the smallest of the finest, e.g. of an
+            output whose edge was cropped; see :func:`same_field`.
+        voxel_nm: Voxel edge of the finest volume in nm; None gives the scale bar in its px.
         own_phases: Volume name -> names of its labels if they are not ``phases``.
-        frames: Slider steps at most; fewer when the pictures would exceed ``max_bytes``.
         alt: What the viewer shows, for a reader who cannot see it.
+        caption: Text under the viewer; end it with :func:`provenance`.
+        frames: Slider steps at most; fewer when the pictures would exceed ``max_bytes``.
         max_bytes: Limit of the whole viewer in the page.
 
     Returns:
         An object that a notebook shows by itself.
 
     Raises:
-        ValueError: if there is no volume, one does not fit its phases, the fields differ in their
-            proportions, or the viewer cannot be made small enough.
+        ValueError: if there is no volume, one does not fit its phases, the fields of view
+            differ, or the viewer cannot be made small enough.
     """
     own = dict(own_phases or {})
-    checked = _check_volumes(volumes, phases, own, axis)
-    alt = alt or f"Slice viewer: {', '.join(checked)}"
-    return SliceViewer(checked, phases, own, axis, max(1, frames), alt, max_bytes)
+    if axis not in (0, 1, 2):
+        raise ValueError(f"axis={axis} should be 0 (z), 1 (y) or 2 (x).")
+    checked = _check_volumes(volumes, phases, own, scale_factor)
+    texts = (alt or f"Slice viewer: {', '.join(checked)}", caption, voxel_nm)
+    return SliceViewer(checked, phases, own, axis, max(1, frames), max_bytes, texts)
 
 
 def live_viewer(
     volumes: Mapping[str, np.ndarray],
     phases: Sequence[str],
     *,
+    scale_factor: float | None = None,
     own_phases: Mapping[str, Sequence[str]] | None = None,
 ) -> Any:
     """An ipywidgets viewer for a live notebook: slice slider and direction menu.
 
     Args:
-        volumes: Name -> labels ``(D, H, W)``, all of the same field of view.
+        volumes: Name -> labels ``(D, H, W)``.
         phases: Phase names, darkest first.
+        scale_factor: As in :func:`slice_viewer`.
         own_phases: Volume name -> names of its labels if they are not ``phases``.
 
     Returns:
@@ -201,11 +221,11 @@ def live_viewer(
     import ipywidgets as widgets
 
     own = dict(own_phases or {})
-    checked = _check_volumes(volumes, phases, own, 0)
+    checked = _check_volumes(volumes, phases, own, scale_factor)
     menu = widgets.Dropdown(options=[("z", 0), ("y", 1), ("x", 2)], description="normal")
     slider = widgets.IntSlider(description="slice", continuous_update=True)
     panes = widgets.HTML()
-    size = _PANE_PX.get(len(checked), 180)
+    size = _PANE_PX.get(len(checked), 216)
 
     def depth() -> int:
         return max(volume.shape[menu.value] for volume in checked.values())
@@ -239,23 +259,20 @@ def _check_volumes(
     volumes: Mapping[str, np.ndarray],
     phases: Sequence[str],
     own: Mapping[str, Sequence[str]],
-    axis: int,
+    scale_factor: float | None,
 ) -> dict[str, np.ndarray]:
     if not volumes:
         raise ValueError("A viewer needs at least one volume.")
-    if axis not in (0, 1, 2):
-        raise ValueError(f"axis={axis} should be 0 (z), 1 (y) or 2 (x).")
     if unknown := set(own) - set(volumes):
         raise ValueError(f"own_phases names {sorted(unknown)[0]!r}, which is not a volume.")
     checked = {
         name: check_labels(volume, len(own.get(name, phases)), 3, name)
         for name, volume in volumes.items()
     }
-    finest = max(checked.values(), key=lambda volume: volume.size)
-    for name, volume in checked.items():
-        for direction in range(3):
-            check_aspect(volume.take(0, direction), finest.take(0, direction), name)
-    return checked
+    largest = max(volume.shape[0] for volume in checked.values())
+    fine = [v for v in checked.values() if v.shape[0] >= largest / float(scale_factor or 1) ** 0.5]
+    finest = min(fine, key=lambda volume: volume.size)
+    return {name: same_field(volume, finest, scale_factor) for name, volume in checked.items()}
 
 
 def _indexed_png(labels: np.ndarray, colours: np.ndarray) -> bytes:

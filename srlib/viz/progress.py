@@ -1,0 +1,101 @@
+"""How a training went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from srlib.viz.plots import column_names
+from srlib.viz.style import SOURCES, line_colours, new_figure, pair_colours
+
+
+def training(
+    history: Sequence[Mapping[str, Any]],
+    phases: Sequence[str],
+    *,
+    targets: Mapping[str, Any] | None = None,
+    gate: float = 0.005,
+    stop: float | None = None,
+    chosen: int | None = None,
+) -> Figure:
+    """How a training went: losses, the gate of the voxel-wise loss, metrics beside their targets.
+
+    Args:
+        history: Records in order, each with ``"iteration"`` and any of ``"gap"`` (critic),
+            ``"voxelwise"``, ``"volume_fractions"``, ``"interphase_areas"`` (one for each pair),
+            ``"stop"`` (mean relative error of both), ``"imprint"`` and ``"anisotropy"``.
+        phases: Phase names, darkest first.
+        targets: ``"volume_fractions"`` and ``"interphase_areas"`` of the high-resolution image,
+            drawn as dotted lines.
+        gate: Voxel-wise loss below which it is silent (SuperRes, section 3).
+        stop: Mean relative error at which training may stop (SR-23).
+        chosen: Iteration of the checkpoint that was kept.
+
+    Raises:
+        ValueError: if the history is empty or a record has no iteration.
+    """
+    if not history or any("iteration" not in record for record in history):
+        raise ValueError("The history should be a list of records, each with its 'iteration'.")
+    figure, axes = new_figure(2, 3, height=5.2, sharex=True)
+    gap, voxel, error, fractions, areas, signs = axes.flat
+    _trace(gap, history, "gap", "critic gap", SOURCES[0])
+    _trace(voxel, history, "voxelwise", "loss", SOURCES[0])
+    voxel.set_yscale("log")
+    voxel.axhline(gate, color="black", linewidth=1, linestyle=":", label="gate")
+    _trace(error, history, "stop", "error", SOURCES[0])
+    if stop is not None:
+        error.axhline(stop, color="black", linewidth=1, linestyle=":", label="stop rule")
+    _trace(signs, history, "imprint", "grid imprint", SOURCES[0])
+    _trace(signs, history, "anisotropy", "anisotropy", SOURCES[1])
+    pairs = [name.replace("\n", "") for name in column_names("interphase_areas", phases)]
+    for ax, key, names, colours in (
+        (fractions, "volume_fractions", phases, line_colours(len(phases))),
+        (areas, "interphase_areas", pairs, pair_colours(len(pairs))),
+    ):
+        wanted = _numbers(targets[key]) if targets and key in targets else []
+        for column, (name, colour) in enumerate(zip(names, colours, strict=True)):
+            _trace(ax, history, key, name, colour, column)
+            if wanted:
+                ax.axhline(wanted[column], color=colour, linewidth=1.2, linestyle=":")
+    titles = (
+        "critic gap",
+        "voxel-wise loss",
+        "mean relative error of\nfractions and areas",
+        "volume fraction",
+        "interphase area\n(faces / all faces)",
+        "face density artefacts",
+    )
+    for ax, title in zip(axes.flat, titles, strict=True):
+        ax.set_title(title)
+        if chosen is not None:
+            ax.axvline(chosen, color="#aaaaaa", linewidth=1, zorder=0)
+        if len(ax.get_legend_handles_labels()[0]) > 1:
+            ax.legend(handlelength=1.2)
+    for ax in axes[1]:
+        ax.set_xlabel("iteration")
+    error.set_ylim(bottom=0)
+    signs.set_ylim(bottom=0)
+    handles = []
+    if targets:
+        handles.append(Line2D([], [], color="black", linestyle=":", label="high-res image"))
+    if chosen is not None:
+        handles.append(Line2D([], [], color="#aaaaaa", linewidth=1, label="checkpoint kept"))
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _trace(ax: Axes, history, key: str, name: str, colour, column: int | None = None) -> None:
+    records = [record for record in history if record.get(key) is not None]
+    values = [r[key] if column is None else _numbers(r[key])[column] for r in records]
+    if records:
+        steps = [record["iteration"] for record in records]
+        ax.plot(steps, values, color=colour, linewidth=1.2, label=name)
+
+
+def _numbers(value: Any) -> list[float]:
+    return [float(v) for v in (value.values() if isinstance(value, Mapping) else value)]
