@@ -255,8 +255,7 @@ class Transfer:
         for _ in range(ATTEMPTS):
             start = part.size
             try:
-                if start < part.limit:
-                    part.pull(address)
+                part.pull(address)
             except requests.HTTPError as error:
                 if not (start and error.response.status_code == 416):
                     return f"says {error.response.status_code} {error.response.reason}"

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,7 @@ REAL = Path(os.environ.get("SRLIB_DATA") or ROOT / "data" / "raw")
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.setattr(transfer, "TIMEOUT", (1, 0.8))
-    monkeypatch.setattr(transfer, "PROBE", 2)
+    monkeypatch.setattr(transfer, "TIMEOUT", (5, 5))
     stubborn = StubbornServer()
     yield stubborn
     stubborn.close()
@@ -62,11 +62,18 @@ def shelf(server, monkeypatch):
     return register
 
 
+@pytest.fixture
+def hasty(server, monkeypatch, request):
+    """Short time limits, for the habits that would otherwise be waited for."""
+    if request.node.callspec.params["habit"].split()[0] in ("silent", "stall", "trickle"):
+        monkeypatch.setattr(transfer, "TIMEOUT", (5, 0.6))
+
+
 def run(*arguments, **environment):
     """The script in its own process: (exit code, stdout, stderr, seconds)."""
     start = time.monotonic()
     done = subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True,
-                          text=True, timeout=30, env={**os.environ, **environment})
+                          text=True, timeout=60, env={**os.environ, **environment})
     return done.returncode, done.stdout, done.stderr, time.monotonic() - start
 
 
@@ -85,14 +92,14 @@ def test_a_file_is_fetched_once_and_then_kept(shelf, server, tmp_path):
 
 @pytest.mark.parametrize("habit", ["404", "500", "wrong", "short", "silent", "stall 0", "endless",
                                    "trickle", "drop 0", "to /loop", "to http://127.0.0.1:1/x"])
-def test_a_bad_address_is_left_for_the_next(shelf, server, tmp_path, habit):
+def test_a_bad_address_is_left_for_the_next(shelf, server, hasty, tmp_path, habit):
     server.habits["/loop"] = ["to /loop"]
     shelf("a.tif", BODY, habit, "ok")
     start = time.monotonic()
     download.fetch("a.tif", tmp_path)
     assert (tmp_path / "a.tif").read_bytes() == BODY
     assert leftovers(tmp_path) == ["a.tif"]
-    assert server.ranges("/0/a.tif") and time.monotonic() - start < 4
+    assert server.ranges("/0/a.tif") and time.monotonic() - start < 5
 
 
 def test_a_redirect_is_followed_and_keeps_the_range(shelf, server, tmp_path):
@@ -104,9 +111,9 @@ def test_a_redirect_is_followed_and_keeps_the_range(shelf, server, tmp_path):
     assert (tmp_path / "a.tif").read_bytes() == BODY
 
 
-@pytest.mark.parametrize("cut", ["drop", "stall"])
-def test_a_cut_is_continued_where_it_happened(shelf, server, tmp_path, cut):
-    shelf("a.tif", BODY, f"{cut} 65536, {cut} 65536, ok")
+@pytest.mark.parametrize("habit", ["drop 65536", "stall 65536"])
+def test_a_cut_is_continued_where_it_happened(shelf, server, hasty, tmp_path, habit):
+    shelf("a.tif", BODY, f"{habit}, {habit}, ok")
     download.fetch("a.tif", tmp_path)
     assert (tmp_path / "a.tif").read_bytes() == BODY
     assert server.ranges("/0/a.tif") == [None, "bytes=65536-", "bytes=131072-"]
@@ -157,7 +164,7 @@ def test_a_killed_download_goes_on(shelf, server, tmp_path):
     code = (f"from data import download; download.REGISTRY = [download.{file!r}]; "
             f"download.fetch('a.tif', {str(tmp_path)!r})")
     child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-    part, end = tmp_path / "a.tif.part", time.monotonic() + 10
+    part, end = tmp_path / "a.tif.part", time.monotonic() + 30
     while not (part.exists() and part.stat().st_size == 65536) and time.monotonic() < end:
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
@@ -179,9 +186,10 @@ def test_every_address_bad_names_each_reason_and_leaves_nothing(shelf, tmp_path,
     assert leftovers(tmp_path) == ["b.tif"]
 
 
-def test_a_host_that_stalls_is_not_asked_for_the_next_file(shelf, server, tmp_path):
+@pytest.mark.parametrize("habit", ["silent", "stall 0", "trickle"])
+def test_a_host_that_stalls_is_not_asked_for_the_next_file(shelf, server, hasty, tmp_path, habit):
     for name in "abc":
-        shelf(name, BODY, "silent")
+        shelf(name, BODY, habit)
     with pytest.raises(download.DownloadError, match="No network, so a, b, c"):
         download.fetch("group", tmp_path)
     assert len(server.seen) == 1
@@ -273,6 +281,17 @@ def test_without_a_network_one_sentence_in_five_seconds(tmp_path):
         assert code == 1 and out == "" and words.startswith("No network") and seconds < 5
         assert words.count("\n") == 1
     assert leftovers(tmp_path) == []
+
+
+def test_a_proxy_is_used_where_nothing_else_is_reached(shelf, server, tmp_path, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, server.url)
+    file = shelf("a.tif", BODY)
+    address = "http://files.invalid/a.tif"
+    server.files[address] = BODY
+    download.REGISTRY[:] = [replace(file, addresses=(address,))]
+    download.fetch("a.tif", tmp_path)
+    assert server.seen == [(address, None)]
 
 
 def test_a_name_service_that_hangs_is_not_waited_for(tmp_path, monkeypatch, capsys):
