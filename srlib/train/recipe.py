@@ -10,7 +10,7 @@ class Recipe:
     """Every number of a training; lengths in voxels of the grid that is named."""
 
     network: str = "laptop"
-    iterations: int = 6000
+    iterations: int = 5000
     window: int = 48  # fine voxels an edge that reach the loss
     halo: int = 2  # coarse voxels around the window, seen by the generator only
     crop: int = 4  # fine voxels cut off before the critic (Algorithm 1, line 6)
@@ -26,7 +26,7 @@ class Recipe:
     penalty: float = 10.0  # weight of the gradient penalty
     weight: float = 100.0  # c, of the voxel-wise loss
     gate: float = 0.005  # b, below which the voxel-wise loss is silent
-    evenness: float = 0.0  # weight of the evenness loss
+    evenness: float = 50.0  # weight of the evenness loss
     noise_channels: int = 1
     width: int = 32
     skip: bool = True
@@ -58,6 +58,7 @@ PROFILES = {
         warmup=0,
         decay=False,
         weight=10.0,
+        evenness=0.0,
         ema=0.0,
         check_every=2000,
         stop_below=0.015,
