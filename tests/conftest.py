@@ -9,7 +9,7 @@ from book import build, run
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = ROOT / "_build" / "smoke"
-SMOKE_LIMIT = 120
+SMOKE_SECONDS, SMOKE_LIMIT = 60, 120  # what a notebook may take, and when it is stopped
 ORDER = {"test_notebooks": 1, "test_book": 2}
 
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -31,6 +31,9 @@ def executed(request: pytest.FixtureRequest) -> dict[str, run.Row]:
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         print(f"\nRunning {len(paths)} notebooks at the smoke profile ...", flush=True)
         rows = run.run_all("smoke", paths, SMOKE, SMOKE_LIMIT)
+        for row in rows:
+            if row.seconds > SMOKE_SECONDS:
+                print(f"{row.stem} is slow: {row.seconds:.0f} s, not {SMOKE_SECONDS}", flush=True)
     yield {row.stem: row for row in rows}
     run.write_report("smoke", rows, ROOT / "_build" / "report.html")
 
