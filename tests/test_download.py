@@ -213,18 +213,18 @@ def test_a_wrong_file_stays_until_the_right_one_is_there(shelf, tmp_path):
 
 
 def test_mirrors_come_first_and_are_checked(shelf, server, tmp_path):
-    shelf("a b.tif", BODY, "ok")
-    server.files["/files/a%20b.tif"] = BODY
+    shelf("a #1.tif", BODY, "ok")
+    server.files["/files/a%20%231.tif"] = BODY
     bad, good, dest = tmp_path / "bad", tmp_path / "good", tmp_path / "dest"
     for folder, body in ((bad, b"other"), (good, BODY)):
         folder.mkdir()
-        (folder / "a b.tif").write_bytes(body)
+        (folder / "a #1.tif").write_bytes(body)
     download.fetch("group", dest, [bad, good])
-    assert (dest / "a b.tif").read_bytes() == BODY and server.seen == []
-    (dest / "a b.tif").unlink()
+    assert (dest / "a #1.tif").read_bytes() == BODY and server.seen == []
+    (dest / "a #1.tif").unlink()
     download.fetch("group", dest, [bad, server.url + "/files/"])
-    assert (dest / "a b.tif").read_bytes() == BODY
-    assert [path for path, _ in server.seen] == ["/files/a%20b.tif"]
+    assert (dest / "a #1.tif").read_bytes() == BODY
+    assert [path for path, _ in server.seen] == ["/files/a%20%231.tif"]
 
 
 def test_a_git_blob_hash_is_checked(shelf, tmp_path):
@@ -264,11 +264,14 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
 
 def test_a_second_download_into_the_folder_is_refused(shelf, tmp_path):
     shelf("a.tif", BODY, "ok")
+    shelf("b.tif", BODY, "ok")
     with transfer.Transfer(tmp_path) as other:
         other.hold()
-        with pytest.raises(download.DownloadError, match="Another download"):
-            download.fetch("a.tif", tmp_path)
-    download.fetch("a.tif", tmp_path)
+        with pytest.raises(download.DownloadError) as refusal:
+            download.fetch("group", tmp_path)
+    assert str(refusal.value).count("Another download") == 1
+    assert leftovers(tmp_path) == []
+    download.fetch("group", tmp_path)
 
 
 def test_without_a_network_one_sentence_in_five_seconds(tmp_path):
