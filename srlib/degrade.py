@@ -158,6 +158,8 @@ def downsample(
         raise ValueError(f"downsample wants (B, C, D, H, W), not {x.ndim} dimensions: add the rest")
     if mode not in MODES:
         raise ValueError(f"mode must be 'blur' or 'nearest', not {mode!r}")
+    if mode == "blur" and not x.is_floating_point():
+        raise ValueError(f"labels ({x.dtype}) cannot be blurred: use srlib.data.one_hot first")
     scale = exact_scale(scale_factor)
     sizes = [coarse_size(n, scale) for n in x.shape[2:]]
     for axis, (n, out) in enumerate(zip(x.shape[2:], sizes, strict=True), start=2):
@@ -194,11 +196,9 @@ def simulate_lr(
     if not chosen.any():
         raise ValueError(f"phase {phase} does not occur in the volume: it has {np.unique(labels)}")
     grey = torch.from_numpy(chosen.astype(np.float32))[None, None]
-    blurred = grey
-    for axis, g in enumerate([_gaussian_1d(scale_factor, sigma, size).float()] * 3, start=2):
-        moved = torch.movedim(blurred, axis, -1)
-        padded = F.pad(moved[0], (len(g) // 2,) * 2, mode="replicate")[None]
-        blurred = torch.movedim(padded.unfold(-1, len(g), 1) @ g, -1, axis)
+    kernel = gaussian_kernel(scale_factor, sigma, size)
+    padded = F.pad(grey, (len(kernel) // 2,) * 6, mode="replicate")
+    blurred = F.conv3d(padded, kernel[None, None])
     coarse = downsample(grey, scale_factor, "blur", sigma=sigma, size=size)[0, 0].numpy()
     return {
         "original": labels,
