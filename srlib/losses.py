@@ -56,10 +56,14 @@ def voxelwise_loss(
         if n != m:
             raise ValueError(f"{n} fine and {m} coarse phases differ: give a ({n}, {m}) phase_map")
     else:
-        phase_map = torch.as_tensor(phase_map, dtype=sr.dtype, device=sr.device)
-        if tuple(phase_map.shape) != (n, m) or not torch.equal(
-            phase_map.sum(1), torch.ones(n).to(phase_map)
-        ):
+        try:
+            phase_map = torch.as_tensor(phase_map, dtype=sr.dtype, device=sr.device)
+            fits = tuple(phase_map.shape) == (n, m) and torch.equal(
+                phase_map.sort(dim=1).values, torch.eye(m).to(phase_map)[[-1]].expand(n, m)
+            )
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
             raise ValueError(f"phase_map must be ({n}, {m}) with exactly one 1 in each row")
         sr = torch.einsum("bnzyx,nm->bmzyx", sr, phase_map)
     seen = downsample(sr, scale_factor, mode)
