@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RECIPE = {
     "iterations": "iterations",
     "batch": "coarse cubes an iteration",
-    "window": "edge of a cube in LR voxels, without halo",
+    "window": "edge of a cube in HR voxels, without halo",
     "halo": "halo in LR voxels",
     "crop": "HR layers cut off before the critic",
     "slices": "fake slices a direction and cube",
@@ -25,6 +25,7 @@ RECIPE = {
     "penalty": "λ, gradient penalty",
     "weight": "c, voxel-wise loss",
     "gate": "b, threshold of the voxel-wise loss",
+    "evenness": "weight of the evenness loss (ours)",
     "noise_channels": "noise channels",
     "ema": "decay of the averaged weights (EMA)",
     "stop_below": "mean relative error that ends the training",

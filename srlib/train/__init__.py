@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from tqdm.std import tqdm
 
-from srlib import metrics
+from srlib import metrics, results
 from srlib.data import Case
 from srlib.train.adversarial import LIMITS, Trainer, quality, slice_volume
 from srlib.train.recipe import PROFILES, Recipe
@@ -124,6 +124,7 @@ def fit_superres(
         "seed": seed,
         "data_sha256": json.loads(trainer.key())[2],
         "voxel_nm": case.voxel_nm,
+        "commit": results.commit(),
         "device": str(device),
         "threads": torch.get_num_threads(),
         "seconds": round(trainer.seconds, 1),

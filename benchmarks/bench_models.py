@@ -1,0 +1,76 @@
+"""The published networks against ours, side by side in one run on the CPU."""
+
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import torch
+from tqdm.std import tqdm
+
+from srlib import data, infer, models, train
+
+CPU = torch.device("cpu")
+
+
+def _seconds(work, repeats: int) -> float:
+    work()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        work()
+    return (time.perf_counter() - start) / repeats
+
+
+def _step(profile: str, repeats: int) -> float:
+    """Seconds of one training iteration that updates critic and generator."""
+    case = data.load("case3", "twin", edge=128)
+    trainer = train.Trainer(case, train.PROFILES[profile], 0, CPU)
+
+    def work() -> None:
+        trainer.iteration = 0  # every iteration of this measurement updates the generator
+        trainer.step()
+
+    return _seconds(work, repeats)
+
+
+def _voxels_per_second(model, edge: int) -> float:
+    lr = data.load("case3", "twin", edge=4 * edge).lr
+    return (4 * edge) ** 3 / _seconds(lambda: infer.superres(model, lr, crop=0, progress=False), 1)
+
+
+def peak_memory(edge: int) -> tuple[float, float]:
+    """Peak resident memory (GB) and seconds to make ``edge``^3 voxels; called in a new process."""
+    model = models.LaptopGenerator(3, 3)
+    lr = np.random.default_rng(0).integers(0, 3, (edge // 4,) * 3, dtype=np.uint8)
+    start = time.perf_counter()
+    infer.superres(model, lr, crop=0, progress=False)
+    seconds = time.perf_counter() - start
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, seconds
+
+
+def run() -> dict:
+    """Seconds per generator step, voxels per second, and peak memory of a 512^3 inference."""
+    bar = tqdm(total=5, desc="networks")
+    out = {}
+    for name, profile, repeats in (("ours", "laptop", 10), ("paper's", "paper", 1)):
+        out[f"generator step, {name} (s)"] = _step(profile, repeats)
+        bar.update()
+    out["generator step, ratio"] = (
+        out["generator step, paper's (s)"] / out["generator step, ours (s)"]
+    )
+    for name, model, edge in (
+        ("ours", models.LaptopGenerator(3, 3), 48),
+        ("paper's", models.PaperGenerator(3, 3), 16),
+    ):
+        out[f"inference, {name} (voxels/s)"] = _voxels_per_second(model, edge)
+        bar.update()
+    out["inference, ratio"] = (
+        out["inference, ours (voxels/s)"] / out["inference, paper's (voxels/s)"]
+    )
+    code = "from benchmarks.bench_models import peak_memory; print(*peak_memory(512))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    out["512^3 inference, peak (GB)"], out["512^3 inference (s)"] = map(float, done.stdout.split())
+    bar.update()
+    bar.close()
+    return out

@@ -1,0 +1,77 @@
+"""What matters in the laptop recipe: one change at a time, on the real fuel-cell anode.
+
+``python -m benchmarks.recipe_study`` runs what is missing of the table on the recipe page, each
+arm and seed in about five minutes, and writes ``results/laptop/recipe-ARM-SEED.json``.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm.std import tqdm
+
+from srlib import data, infer, metrics, results, train
+
+FOLDER = Path(__file__).resolve().parents[1] / "results" / "laptop"
+ITERATIONS = 2400
+ARMS = {
+    "recipe": {},
+    "voxel-weight-10": {"weight": 10.0},
+    "beta1-0.5": {"betas": (0.5, 0.9)},
+    "critic-steps-1": {"critic_steps": 1},
+    "halo-0": {"halo": 0},
+    "no-skip": {"skip": False},
+    "noise-0": {"noise_channels": 0},
+    "noise-4": {"noise_channels": 4},
+    "no-evenness": {"evenness": 0.0},
+}
+
+
+def judge(model, case: data.Case, seed: int, reference: dict) -> dict:
+    """The six errors of training, and the signed ones of every fraction and area."""
+    labels = infer.superres(model, case.lr, seed, progress=False)
+    found = metrics.compare(labels, reference)
+    signed = [*found["vf_error"], *found["area_error"].values()]
+    quality = train.quality(labels, case.lr[1:-1, 1:-1, 1:-1], case, reference)
+    return {**quality, "signed_percent": (100 * np.array(signed)).tolist()}
+
+
+def run(arm: str, seed: int) -> dict:
+    """Train one arm with one seed to the end, and judge its averaged and its last weights."""
+    case = data.load("case3", "real")
+    recipe = replace(train.PROFILES["laptop"], iterations=ITERATIONS, **ARMS[arm])
+    trainer = train.Trainer(case, recipe, seed, torch.device("cpu"))
+    for _ in tqdm(range(ITERATIONS), desc=f"{arm}, seed {seed}", mininterval=5):
+        trainer.step()
+    reference = metrics.reference_statistics(case.hr)
+    return {
+        "change": {k: list(v) if isinstance(v, tuple) else v for k, v in ARMS[arm].items()},
+        "averaged": judge(trainer.model, case, seed, reference),
+        "last": judge(trainer.generator, case, seed, reference),
+        "iterations": ITERATIONS,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("arms", nargs="*", default=list(ARMS), help="all if none")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--out-dir", type=Path, default=FOLDER)
+    chosen = parser.parse_args()
+    for seed in chosen.seeds:
+        for arm in chosen.arms:
+            name, begin = f"recipe-{arm}-{seed}", time.perf_counter()
+            if (chosen.out_dir / f"{name}.json").exists():
+                continue
+            values = run(arm, seed)
+            about = dict(profile="laptop", source="real", seed=seed, device="cpu")
+            seconds = time.perf_counter() - begin
+            results.write(name, values, **about, seconds=seconds, out_dir=chosen.out_dir)
+
+
+if __name__ == "__main__":
+    main()
