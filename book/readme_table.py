@@ -1,4 +1,4 @@
-"""Fill the generated tables of README.md and book/errata.md: `python -m book.readme_table`."""
+"""Fill the generated tables of README.md and the book: `python -m book.readme_table`."""
 
 import json
 import re
@@ -92,6 +92,32 @@ def recipe_table() -> str:
     return "\n".join(rows)
 
 
+def study_table(folder: Path) -> str:
+    """Markdown table of the one-factor study: mean and half the range over the seeds.
+
+    Args:
+        folder: Folder of the files ``recipe-ARM-SEED.json`` of ``benchmarks.recipe_study``.
+    """
+    columns = ("fractions", "areas", "s2", "imprint", "anisotropy", "lost", "score")
+    arms: dict[str, list[dict]] = {}
+    for path in sorted(folder.glob("recipe-*.json")):
+        values = results.read(path)["values"]
+        name = path.stem.removeprefix("recipe-").rpartition("-")[0]
+        arms.setdefault(name, []).append(values["averaged"])
+        if not values["change"]:
+            arms.setdefault("no-average", []).append(values["last"])
+    rows = ["| change | " + " | ".join(columns) + " | seeds |", "|---" * (len(columns) + 2) + "|"]
+    for name in sorted(arms, key=lambda name: (name != "recipe", name)):
+        found, cells = arms[name], []
+        for column in columns:
+            seen = [run[column] for run in found]
+            half = (max(seen) - min(seen)) / 2
+            cells.append(f"{results.number(sum(seen) / len(seen))} ± {results.number(half, 1)}")
+        label = "none: the recipe" if name == "recipe" else name
+        rows.append(f"| {label} | {' | '.join(cells)} | {len(found)} |")
+    return "\n".join(rows) if arms else "This study has not been run yet."
+
+
 def fill(text: str, name: str, table: str) -> str:
     """``text`` with ``table`` between ``<!-- name -->`` and ``<!-- /name -->``.
 
@@ -106,11 +132,14 @@ def fill(text: str, name: str, table: str) -> str:
 
 def filled(root: Path = ROOT) -> dict[Path, str]:
     """Path and up-to-date text of every page with a generated table."""
-    readme, errata = root / "README.md", root / "book" / "errata.md"
-    chapters = results_table(root / "notebooks", root / "results" / "laptop")
+    readme, book = root / "README.md", root / "book"
+    errata, study = book / "errata.md", book / "recipe.md"
+    runs = root / "results" / "laptop"
+    chapters = results_table(root / "notebooks", runs)
     return {
         readme: fill(readme.read_text(encoding="utf-8"), "results", chapters),
         errata: fill(errata.read_text(encoding="utf-8"), "recipe", recipe_table()),
+        study: fill(study.read_text(encoding="utf-8"), "study", study_table(runs)),
     }
 
 
