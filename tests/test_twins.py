@@ -1,0 +1,123 @@
+"""Twins SY3 and SY1: the statistics of the materials that they stand for (MATRIX 0.2)."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from srlib import metrics, twins
+
+EDGE = 192
+
+
+def mean_chords(labels: np.ndarray) -> list[float]:
+    """Mean chord of each phase in voxels, from faces: no chord is cut short by the border."""
+    areas = metrics.interphase_areas(labels, 3)
+    fractions = metrics.volume_fractions(labels, 3)
+    return [2 * fractions[p] / sum(v for k, v in areas.items() if p in k) for p in range(3)]
+
+
+@pytest.fixture(scope="module")
+def anode() -> np.ndarray:
+    return twins.sofc(0, (EDGE,) * 3)
+
+
+@pytest.fixture(scope="module")
+def cathode() -> np.ndarray:
+    return twins.cathode(0, (160,) * 3)
+
+
+@pytest.fixture(params=["sofc", "cathode"])
+def make(request):
+    return getattr(twins, request.param)
+
+
+def test_sy3_fractions(anode):
+    assert metrics.volume_fractions(anode) == pytest.approx([0.36, 0.33, 0.31], abs=0.01)
+
+
+def test_sy3_chords_of_10_to_11_voxels(anode):
+    found = mean_chords(anode)
+    assert np.mean(found) == pytest.approx(10, abs=0.3)
+    assert found == pytest.approx([10.5, 10.5, 10.5], abs=1.0)
+
+
+def test_sy3_triple_phase_boundary_of_64_cubes(anode):
+    cubes = [metrics.tpb_density(cube) for cube in metrics.random_cubes(anode, 128, 64)]
+    assert np.mean(cubes) == pytest.approx(0.01087, abs=0.00121)
+    assert 0.0004 < np.std(cubes) < 0.0015
+
+
+def test_sy3_areas_of_the_real_image(anode):
+    areas = metrics.interphase_areas(anode)
+    assert list(areas.values()) == pytest.approx([0.036, 0.030, 0.030], abs=0.004)
+
+
+def test_sy3_all_phases_percolate_along_all_axes(anode):
+    for phase in range(3):
+        assert all(metrics.percolates(anode, phase, axis) for axis in range(3))
+
+
+def test_sy1_fractions(cathode):
+    pore, material, binder = metrics.volume_fractions(cathode)
+    assert material == pytest.approx(0.42, abs=0.01)
+    assert binder == pytest.approx(0.111, abs=0.005)
+    assert pore == pytest.approx(0.47, abs=0.01)
+
+
+def test_sy1_chords(cathode):
+    _, material, binder = mean_chords(cathode)
+    assert 16 <= material <= 20
+    assert binder == pytest.approx(2.6, abs=0.5)
+
+
+def test_sy1_binder_hardly_conducts(cathode):
+    found = [metrics.transport_efficiency(cathode[:112, :112, :112], 2, axis) for axis in (0, 2)]
+    assert np.mean(found) == pytest.approx(0.008, abs=0.002)
+
+
+@pytest.mark.parametrize("name", ["anode", "cathode"])
+def test_isotropic(name, request):
+    volume = request.getfixturevalue(name)
+    assert metrics.anisotropy(volume) < 0.015
+    for phase in range(3):
+        curves = [metrics.two_point(volume, phase, phase, axis, 8) for axis in range(3)]
+        assert np.ptp(curves, axis=0).max() < 0.01
+
+
+@pytest.mark.parametrize("name", ["anode", "cathode"])
+def test_an_independent_image_has_the_statistics_of_the_volume(name, request):
+    volume = request.getfixturevalue(name)
+    make = twins.sofc if name == "anode" else twins.cathode
+    image = make(77, (1024, 1024))
+    assert metrics.volume_fractions(image) == pytest.approx(
+        metrics.volume_fractions(volume), abs=0.012
+    )
+    areas = metrics.interphase_areas(volume)
+    for pair, found in metrics.interphase_areas(image).items():
+        assert found == pytest.approx(areas[pair], rel=0.06), pair
+    assert metrics.tpb_density(image) == pytest.approx(metrics.tpb_density(volume), rel=0.06)
+    for a, b in [(0, 0), (1, 1), (2, 2), *combinations(range(3), 2)]:
+        curves = [metrics.two_point(x, a, b, 1, 40) for x in (image, volume)]
+        assert np.abs(curves[0] - curves[1]).mean() < 0.006
+
+
+def test_a_seed_decides_everything(make):
+    first = make(5, (24, 20, 16))
+    assert first.dtype == np.uint8 and set(np.unique(first)) == {0, 1, 2}
+    assert np.array_equal(first, make(5, (24, 20, 16)))
+    assert (first != make(6, (24, 20, 16))).mean() > 0.3
+
+
+def test_twins_are_periodic(make):
+    """Across the border as many faces are unlike as inside."""
+    volume = make(3, (64, 64, 64))
+    inside = np.mean([(volume[i] != volume[i + 1]).mean() for i in range(63)])
+    spread = np.std([(volume[i] != volume[i + 1]).mean() for i in range(63)])
+    assert abs((volume[-1] != volume[0]).mean() - inside) < 4 * spread
+
+
+@pytest.mark.parametrize("shape", [(64,), (64, 4), (8, 8, 8, 8)])
+def test_other_shapes_are_refused(make, shape):
+    with pytest.raises(ValueError, match=r"image or \(D, H, W\) volume"):
+        make(0, shape)
