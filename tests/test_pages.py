@@ -117,6 +117,8 @@ def test_table_marks_the_best_of_each_column():
     best = re.findall(r"<strong>(.*?)</strong>", table._repr_html_())
     assert best == ["0.0103 ± 0.0012", "0.980"]
     assert repr(table).splitlines()[2] == "nearest\t0.0200 ± 0.0010\t1.10"
+    nearest = viz.table({"far": {"x": 0.9}, "near": {"x": 1.05}}, best={"x": 1})
+    assert re.findall(r"<strong>(.*?)</strong>", nearest.html) == ["1.05"]
     largest = viz.table(rows, ["tpb"], best={"tpb": "max"})
     assert re.findall(r"<strong>(.*?)</strong>", largest.html) == ["1.10"]
 
@@ -209,6 +211,8 @@ def test_viewer_keeps_to_its_weight_by_showing_fewer_slices():
     assert len(light._repr_html_()) <= 30_000 < len(whole._repr_html_())
     assert 4 <= len(light.slices) < 40
     assert np.ptp(np.diff(light.slices)) <= 1
+    step = 40 / len(light.slices)
+    assert light.slices[0] < step and light.slices[-1] >= 40 - step
     with pytest.raises(ValueError, match="crop the volumes"):
         viz.slice_viewer(labels, PHASES, max_bytes=9_000)
 
@@ -239,6 +243,8 @@ def test_live_viewer_shows_the_chosen_slice_and_turns():
         data = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
         return image["alt"], png_labels(data)[0]
 
+    slider.value = 1
+    assert (drawn()[1] == labels[0]).all()
     slider.value = 3
     alt, picture = drawn()
     assert alt == "sr: slice 3 of 3 along z"

@@ -147,6 +147,8 @@ def test_training_draws_records_targets_gate_and_rule():
     dotted = [line.get_ydata()[0] for line in fractions.lines if line.get_linestyle() == ":"]
     assert dotted == [0.31, 0.32, 0.37]
     assert {line.get_label(): line for line in areas.lines}["nickel/ceramic"].get_ydata() == [0.3]
+    dotted = [line.get_ydata()[0] for line in areas.lines if line.get_linestyle() == ":"]
+    assert dotted == [0.15, 1, 2]
     assert same_color(areas.lines[0].get_color(), areas.lines[1].get_color())
     assert [line.get_ydata()[0] for line in signs.lines[:2]] == [0.05, 0.06]
 

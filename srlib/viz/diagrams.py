@@ -210,7 +210,7 @@ def layer_rows(model: Any, x: Any) -> list[tuple[str, tuple[int, ...], int]]:
     """The rows of :func:`architecture`, from one run of a torch model.
 
     Args:
-        model: A ``torch.nn.Module``; its direct children are the layers.
+        model: A ``torch.nn.Module``; its direct children, and those of its lists, are the layers.
         x: One input batch.
 
     Returns:
@@ -225,9 +225,14 @@ def layer_rows(model: Any, x: Any) -> list[tuple[str, tuple[int, ...], int]]:
 
         return hook
 
-    hooks = [child.register_forward_hook(note(name)) for name, child in model.named_children()]
+    layers: list[tuple[str, Any]] = []
+    for name, child in model.named_children():
+        listed = type(child).__name__ == "ModuleList"
+        layers += [(f"{name} {k}", c) for k, c in enumerate(child)] if listed else [(name, child)]
+    hooks = [layer.register_forward_hook(note(name)) for name, layer in layers]
     try:
-        model(x)
+        out = model(x)
+        rows.append(("output", tuple(out.shape[1:]), 0))
     finally:
         for hook in hooks:
             hook.remove()

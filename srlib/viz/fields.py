@@ -58,8 +58,7 @@ def same_field(volume: np.ndarray, sr: np.ndarray, scale_factor: float | None = 
         candidates = [(factor, c) for factor in (1.0, float(scale_factor)) for c in crops]
     for factor, crop in candidates:
         inner = volume[(slice(crop, -crop or None),) * volume.ndim]
-        rounding = 0 if factor.is_integer() else 0.999
-        if np.allclose(np.multiply(factor, inner.shape), sr.shape, rtol=0, atol=rounding):
+        if np.allclose(np.multiply(factor, inner.shape), sr.shape, rtol=0, atol=0.999):
             return inner
     hint = "crop one of them" if scale_factor else "pass scale_factor, or crop one of them"
     raise ValueError(
