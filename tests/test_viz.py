@@ -251,6 +251,7 @@ def test_layer_rows_count_what_a_run_makes():
         ("0", (5, 3, 4, 5), 2 * 5 * 27 + 5),
         ("1", (5, 3, 4, 5), 0),
         ("2", (5, 6, 8, 10), 0),
+        ("output", (5, 6, 8, 10), 0),
     ]
     assert not any(child._forward_hooks for child in model)
 
