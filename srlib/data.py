@@ -1,7 +1,7 @@
 """Inputs: the case studies, a user's own images, and random windows of both."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,6 @@ class Case:
     augment: tuple[bool, bool, bool] = (True, True, True)
     voxel_nm: float | None = None
     source: str = "user"
-    files: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         n, m = len(self.phases), len(self.lr_phases)
@@ -254,7 +253,7 @@ def load(name: str, source: str = "auto", seed: int = 0, edge: int = 256) -> Cas
     if source != "twin" and None not in found:
         lr, hr = (read_labels(path) for path in found)
         lr = lr[::every, ::every, ::every]
-        return Case(name=name, hr=[hr], lr=lr, source="real", files=list(files), **spec)
+        return Case(name=name, hr=[hr], lr=lr, source="real", **spec)
     make, scale = (twins.cathode if name == "case1" else twins.sofc), spec["scale_factor"]
     truth = make(seed, (edge,) * 3)
     if name == "case1":
