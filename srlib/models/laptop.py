@@ -79,6 +79,8 @@ class LaptopGenerator(nn.Module):
                 f"the laptop generator has scale factors 2, 4 and 8, not {scale_factor}: "
                 "use profile='paper' for others"
             )
+        if phase_map is None and n_lr != n_phases:
+            raise ValueError(f"{n_phases} fine and {n_lr} coarse phases differ: give a phase_map")
         self.config = dict(
             n_lr=n_lr,
             n_phases=n_phases,
