@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from skimage.color import rgb2lab
 from torch import nn
 
-from srlib import viz
+from srlib import models, viz
 from srlib.viz import fields, style
 
 PHASES = ["pore", "nickel", "ceramic"]
@@ -244,16 +244,32 @@ def test_labels_of_other_types_are_taken_as_they_are():
 
 
 def test_layer_rows_count_what_a_run_makes():
-    model = nn.Sequential(nn.Conv3d(2, 5, 3, padding=1), nn.ReLU(), nn.Upsample(scale_factor=2))
-    rows = viz.layer_rows(model, torch.zeros(1, 2, 3, 4, 5))
+    body = nn.Sequential(nn.Conv3d(2, 5, 3, padding=1), nn.ReLU(), nn.Upsample(scale_factor=2))
+    body.add_module("head", nn.Conv3d(5, 5, 1))
+    rows = viz.layer_rows(nn.Sequential(body), torch.zeros(1, 2, 3, 4, 5))
     assert rows == [
         ("input", (2, 3, 4, 5), 0),
-        ("0", (5, 3, 4, 5), 2 * 5 * 27 + 5),
-        ("1", (5, 3, 4, 5), 0),
-        ("2", (5, 6, 8, 10), 0),
-        ("output", (5, 6, 8, 10), 0),
+        ("Conv3d", (5, 3, 4, 5), 2 * 5 * 27 + 5),
+        ("Upsample", (5, 6, 8, 10), 0),
+        ("head", (5, 6, 8, 10), 5 * 5 + 5),
     ]
-    assert not any(child._forward_hooks for child in model)
+    assert not any(layer._forward_hooks for layer in body)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (models.PaperGenerator(3, 3, 4), (1, 4, 4, 4, 4)),
+        (models.PaperGenerator(2, 3, 8), (1, 3, 2, 2, 2)),
+        (models.PaperCritic(3), (1, 3, 56, 56)),
+        (models.LaptopGenerator(3, 3, 4), (1, 4, 12, 12, 12)),
+        (models.LaptopCritic(3), (1, 3, 40, 40)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_layer_rows_miss_no_parameter_of_our_networks(model, shape):
+    rows = viz.layer_rows(model.eval(), torch.zeros(shape))
+    assert sum(count for _, _, count in rows) == sum(p.numel() for p in model.parameters())
 
 
 def test_architecture_draws_every_layer_and_the_sum():

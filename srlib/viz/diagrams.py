@@ -210,7 +210,8 @@ def layer_rows(model: Any, x: Any) -> list[tuple[str, tuple[int, ...], int]]:
     """The rows of :func:`architecture`, from one run of a torch model.
 
     Args:
-        model: A ``torch.nn.Module``; its direct children, and those of its lists, are the layers.
+        model: A ``torch.nn.Module``. Its children are the layers, or those of its only child;
+            layers without parameters that keep the shape are left out.
         x: One input batch.
 
     Returns:
@@ -220,19 +221,22 @@ def layer_rows(model: Any, x: Any) -> list[tuple[str, tuple[int, ...], int]]:
 
     def note(name):
         def hook(module, _, output):
-            count = sum(p.numel() for p in module.parameters())
-            rows.append((name, tuple(output.shape[1:]), count))
+            shape, count = tuple(output.shape[1:]), sum(p.numel() for p in module.parameters())
+            if count or shape != rows[-1][1]:
+                rows.append((type(module).__name__ if name.isdigit() else name, shape, count))
 
         return hook
 
-    layers: list[tuple[str, Any]] = []
-    for name, child in model.named_children():
-        listed = type(child).__name__ == "ModuleList"
-        layers += [(f"{name} {k}", c) for k, c in enumerate(child)] if listed else [(name, child)]
-    hooks = [layer.register_forward_hook(note(name)) for name, layer in layers]
+    layers = dict(model.named_children())
+    while len(layers) == 1:
+        layers = dict(next(iter(layers.values())).named_children())
+    for name, layer in list(layers.items()):
+        if type(layer).__name__ == "ModuleList":  # never runs itself
+            del layers[name]
+            layers |= {f"{name} {index + 1}": part for index, part in enumerate(layer)}
+    hooks = [layer.register_forward_hook(note(name)) for name, layer in layers.items()]
     try:
-        out = model(x)
-        rows.append(("output", tuple(out.shape[1:]), 0))
+        model(x)
     finally:
         for hook in hooks:
             hook.remove()

@@ -149,6 +149,7 @@ def table(
     """
     if not rows:
         raise ValueError("A table needs at least one row.")
+    rows = {str(name): cells for name, cells in rows.items()}
     columns = list(columns or dict.fromkeys(key for row in rows.values() for key in row))
     winners = {column: _best(rows, column, rule) for column, rule in (best or {}).items()}
     if unknown := set(winners) - set(columns):

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from srlib.viz.plots import column_names
 from srlib.viz.style import SOURCES, line_colours, new_figure, pair_colours
@@ -45,6 +46,9 @@ def training(
     _trace(gap, history, "gap", "critic gap", SOURCES[0])
     _trace(voxel, history, "voxelwise", "loss", SOURCES[0])
     voxel.set_yscale("log")
+    voxel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    voxel.yaxis.set_major_formatter("{x:g}")
+    voxel.yaxis.set_minor_locator(NullLocator())
     voxel.axhline(gate, color="black", linewidth=1, linestyle=":", label="gate")
     _trace(error, history, "stop", "error", SOURCES[0])
     if stop is not None:
@@ -77,8 +81,8 @@ def training(
             ax.legend(handlelength=1.2)
     for ax in axes[1]:
         ax.set_xlabel("iteration")
-    error.set_ylim(bottom=0)
-    signs.set_ylim(bottom=0)
+    for ax in (error, signs):
+        ax.set_ylim(0, 1.15 * max(ax.dataLim.ymax, 0.01))
     handles = []
     if targets:
         handles.append(Line2D([], [], color="black", linestyle=":", label="high-res image"))
