@@ -27,13 +27,15 @@ class Row:
     stem: str
     ok: bool
     seconds: float
+    cpu: float
     megabytes: float
     error: str
     claim: str = ""
 
     def line(self) -> str:
         state = "passed" if self.ok else "FAILED"
-        text = f"{self.stem:<24} {state}  {self.seconds:6.1f} s  {self.megabytes:6.0f} MB"
+        text = f"{self.stem:<24} {state} {self.seconds:7.1f} s"
+        text += f" {self.cpu:7.1f} s of CPU {self.megabytes:7.0f} MB"
         return text if self.ok else f"{text}\n{self.error}"
 
 
@@ -76,15 +78,16 @@ def environment(out_dir: Path) -> dict[str, str]:
     }
 
 
-def wait(process: subprocess.Popen, limit: float) -> tuple[int, float, bool]:
-    """Wait at most ``limit`` seconds: exit status, peak MB of worker and kernel, timed out."""
+def wait(process: subprocess.Popen, limit: float) -> tuple[int, float, float, bool]:
+    """Wait at most ``limit`` seconds: exit status, CPU seconds and peak MB, timed out."""
     deadline, late = time.monotonic() + limit, False
     while True:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
             unit = 2**20 if sys.platform == "darwin" else 2**10
-            return process.returncode, usage.ru_maxrss / unit, late
+            cpu = usage.ru_utime + usage.ru_stime
+            return process.returncode, cpu, usage.ru_maxrss / unit, late
         if time.monotonic() > deadline and not late:
             late = True
             process.send_signal(signal.SIGKILL)
@@ -118,14 +121,14 @@ def run_one(path: Path, parameters: dict, out_dir: Path, limit: float) -> Row:
         with log.open("a" if attempt else "w") as sink:
             streams = {"stdin": subprocess.DEVNULL, "stdout": sink, "stderr": sink}
             process = subprocess.Popen(command, env=environment(out_dir), **streams)
-            status, megabytes, late = wait(process, limit)
+            status, cpu, megabytes, late = wait(process, limit)
         started, error = error_of(copy, log)
         if status == 0 or late or started:
             break
     if late:
         error = f"    stopped: it took more than {limit:.0f} s"
     ok = status == 0
-    return Row(path.stem, ok, time.monotonic() - begin, megabytes, "" if ok else error)
+    return Row(path.stem, ok, time.monotonic() - begin, cpu, megabytes, "" if ok else error)
 
 
 def run_all(profile: str, paths: list[Path], out_dir: Path, limit: float) -> list[Row]:
@@ -165,11 +168,12 @@ def run_all(profile: str, paths: list[Path], out_dir: Path, limit: float) -> lis
 
 def write_report(profile: str, rows: list[Row], path: Path) -> None:
     """Write a page with one table: state, seconds, memory and claim of every notebook."""
-    names = ("notebook", "state", "seconds", "MB", "claim", "error")
+    names = ("notebook", "state", "seconds", "CPU seconds", "MB", "claim", "error")
     lines = ["".join(f"<th>{name}</th>" for name in names)]
     for row in rows:
         state = "passed" if row.ok else "failed"
-        cells = [state, f"{row.seconds:.1f}", f"{row.megabytes:.0f}", row.claim, row.error.strip()]
+        cells = [state, *(f"{number:.1f}" for number in (row.seconds, row.cpu, row.megabytes))]
+        cells += [row.claim, row.error.strip()]
         link = f'<td><a href="logs/{row.stem}.log">{row.stem}</a></td>'
         lines.append(link + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
     path.write_text(

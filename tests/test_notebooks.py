@@ -5,34 +5,10 @@ import json
 import pytest
 
 from book import run
+from tests.claims import CLAIMS
 from tests.conftest import SMOKE
 
 PATHS = run.notebooks()
-
-
-def template(values: dict) -> None:
-    scores, wrong = values["scores"], list(values["voxels_wrong"].values())
-    assert scores["trilinear"]["voxels right"] > scores["nearest"]["voxels right"] + 0.05
-    for method in ("nearest", "trilinear"):
-        lost = scores["truth"]["interface per face"] - scores[method]["interface per face"]
-        assert lost > 0.05 * scores["truth"]["interface per face"]
-    assert wrong == sorted(wrong)
-
-
-def fuel_cell(values: dict) -> None:
-    """Without a trained generator the output is linear interpolation, and most of this fails."""
-    (ours,), linear = values["quality"].values(), values["baseline"]["linear"]
-    assert ours["lost"] < 0.005
-    for error in ("imprint", "areas", "s2"):
-        assert ours[error] < linear[error], error
-    assert ours["imprint"] < 0.5 * linear["imprint"]
-    gaps = {name: abs(row["tpb_gap"]) for name, row in values["against_truth"].items()}
-    assert gaps["seed 0"] < gaps["linear"]
-    assert values["physics"]["nearest"] == 0 < 0.02 < values["physics"]["blur"]
-    assert values["entropy"]["8"] > values["entropy"]["4"] > 0.01
-
-
-CLAIMS = {"_template": template, "12_case3_fuel_cell": fuel_cell}
 
 
 @pytest.mark.notebook

@@ -1,0 +1,101 @@
+"""What each notebook claims, checked on the numbers that its run at the smoke profile wrote.
+
+One function a notebook; it gets the ``values`` of the results file and asserts. Limits are what the
+chapter says, loosened for the small volumes of a smoke run, but a broken method fails them.
+"""
+
+from math import isclose
+
+import numpy as np
+
+AREAS, LOST = "interface areas, worst error %", "measured voxels lost %"
+
+
+def tour(values: dict) -> None:
+    scores = values["scores"]
+    sr = scores["super-resolved"]
+    assert sr[AREAS] < 0.8 * min(scores["nearest"][AREAS], scores["linear"][AREAS])
+    assert sr[LOST] < 0.5
+    assert 0.005 < values["changed_by_noise"] < 0.3, "another noise changes some voxels, not most"
+    assert values["swapped"][LOST] > 10, "swapped labels are not this model's material"
+    assert values["voxels"]["made"] > 40 * values["voxels"]["measured"]
+
+
+def metrics(values: dict) -> None:
+    for shape, tolerance in (("cube", 1e-9), ("chequerboard", 1e-9), ("ball", 0.02)):
+        row = values["areas"][shape]
+        assert isclose(row["srlib"], row["on paper"], rel_tol=tolerance)
+        assert isclose(row["srlib"], row["shifted array"], rel_tol=1e-9)
+    row = values["boundary"]["line of 3 edges"]
+    assert isclose(row["srlib"], row["by hand"])
+    for name, row in values["transport"].items():
+        assert isclose(row["srlib"], row["on paper"], rel_tol=1e-4, abs_tol=1e-12), name
+    assert values["two_point_difference"] < 1e-9
+    assert isclose(values["stripe_chords"], 1)
+    assert values["wave_peak"] == np.hypot(9, 12)
+    faults, materials = values["faults"], values["materials"]
+    assert isclose(faults["repeated voxels"]["grid imprint"], 3)
+    assert faults["layers"]["anisotropy"] > 1 > 10 * faults["anode"]["anisotropy"]
+    pores = [material["pore fraction"] for material in materials.values()]
+    assert max(pores) - min(pores) < 1e-9, "same fraction, three different materials"
+    assert materials["shuffled"]["pore/nickel area"] > 3 * materials["anode"]["pore/nickel area"]
+    assert materials["layers"]["transport down"] == 0 < materials["layers"]["transport across"]
+    small, large = (
+        np.std(values["cubes"][name]["volume_fractions"], 0).max()
+        for name in ("cubes of 32³", "cubes of 64³")
+    )
+    assert large < small, "larger cubes differ less"
+    for name, expected in (("area", 1 / 2), ("boundary", 1 / 4), ("transport", 1)):
+        assert isclose(values["exercise_ratio"][name], expected, rel_tol=0.1), name
+
+
+def imaging(values: dict) -> None:
+    four = values["weights"]["4"]
+    assert np.allclose(four, [0.1195, 0.3805, 0.3805, 0.1195], atol=1e-4)
+    for weights in values["weights"].values():
+        assert isclose(sum(weights), 1, rel_tol=1e-6) and np.allclose(weights, weights[::-1])
+    assert values["operator_gap"] < 1e-5, "one strided kernel is blur and interpolation together"
+    kept = [values["binning_keeps"][f"scale factor {s}"]["binder"] for s in (2, 4, 8)]
+    assert 1 > kept[0] > kept[1] > kept[2], "the coarser, the less of the thin phase is left"
+    differing = values["differing"]["active material"]
+    assert differing["block mean"]["4"] < 0.02 < differing["sampled, centre"]["4"]
+    assert differing["sampled, corner"]["4"] > 2 * differing["sampled, centre"]["4"]
+    for name, expected in (("corner", 1.5), ("centre", -0.5), ("blur", 0)):
+        assert abs(values["shift"][name] - expected) < 0.2, name
+    loss = {name: row["loss, T = 100"] for name, row in values["loss"].items()}
+    assert loss["stairs"] <= loss["truth"] < 0.005 < loss["moved by one"] < loss["another sample"]
+    assert values["stairs"]["wrong fine voxels"] > 0.03, "a loss of zero is not the truth"
+    assert values["no_blur"] == 33
+
+
+def fuel_cell(values: dict) -> None:
+    (sr,) = values["quality"].values()
+    linear, nearest = values["baseline"]["linear"], values["baseline"]["nearest"]
+    assert sr["areas"] < min(linear["areas"], nearest["areas"])
+    assert sr["s2"] < 0.6 * linear["s2"]
+    assert sr["score"] < 0.6 * linear["score"] < 0.6 * nearest["score"]
+    assert sr["lost"] < 0.005 and sr["imprint"] < 0.15
+    (seed,) = (row for name, row in values["against_truth"].items() if name.startswith("seed"))
+    assert abs(seed["tpb_gap"]) < 0.7 * abs(values["against_truth"]["linear"]["tpb_gap"])
+    (truth,) = (row for name, row in values["truth_percent"].items() if "seed" in name)
+    assert truth["two-point"] < 0.6 * values["truth_percent"]["linear"]["two-point"]
+    assert values["entropy"]["8"] > values["entropy"]["4"] > 0, "more is open at a larger factor"
+    assert values["physics"]["nearest"] < 0.005 < values["physics"]["blur"]
+
+
+def template(values: dict) -> None:
+    scores, wrong = values["scores"], list(values["voxels_wrong"].values())
+    assert scores["trilinear"]["voxels right"] > scores["nearest"]["voxels right"] + 0.05
+    for method in ("nearest", "trilinear"):
+        lost = scores["truth"]["interface per face"] - scores[method]["interface per face"]
+        assert lost > 0.05 * scores["truth"]["interface per face"]
+    assert wrong == sorted(wrong)
+
+
+CLAIMS = {
+    "00_tour": tour,
+    "01_metrics": metrics,
+    "02_imaging": imaging,
+    "12_case3_fuel_cell": fuel_cell,
+    "_template": template,
+}
