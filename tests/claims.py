@@ -69,18 +69,19 @@ def imaging(values: dict) -> None:
 
 
 def fuel_cell(values: dict) -> None:
-    (sr,) = values["quality"].values()
-    linear, nearest = values["baseline"]["linear"], values["baseline"]["nearest"]
-    assert sr["areas"] < min(linear["areas"], nearest["areas"])
-    assert sr["s2"] < 0.6 * linear["s2"]
-    assert sr["score"] < 0.6 * linear["score"] < 0.6 * nearest["score"]
-    assert sr["lost"] < 0.005 and sr["imprint"] < 0.15
-    (seed,) = (row for name, row in values["against_truth"].items() if name.startswith("seed"))
-    assert abs(seed["tpb_gap"]) < 0.7 * abs(values["against_truth"]["linear"]["tpb_gap"])
-    (truth,) = (row for name, row in values["truth_percent"].items() if "seed" in name)
-    assert truth["two-point"] < 0.6 * values["truth_percent"]["linear"]["two-point"]
-    assert values["entropy"]["8"] > values["entropy"]["4"] > 0, "more is open at a larger factor"
-    assert values["physics"]["nearest"] < 0.005 < values["physics"]["blur"]
+    """Without a trained generator the output is linear interpolation, and most of this fails."""
+    (sr,), linear = values["quality"].values(), values["baseline"]["linear"]
+    assert sr["lost"] < 0.005
+    for error in ("areas", "s2"):
+        assert sr[error] < linear[error], error
+    assert sr["imprint"] < 0.5 * linear["imprint"]
+    assert sr["score"] < 0.6 * min(linear["score"], values["baseline"]["nearest"]["score"])
+    gaps = {name: abs(row["tpb_gap"]) for name, row in values["against_truth"].items()}
+    assert gaps["seed 0"] < gaps["linear"]
+    truth = values["truth_percent"]
+    assert truth["SuperRes, seed 0"]["two-point"] < 0.6 * truth["linear"]["two-point"]
+    assert values["physics"]["nearest"] == 0 < 0.02 < values["physics"]["blur"]
+    assert values["entropy"]["8"] > values["entropy"]["4"] > 0.01
 
 
 def template(values: dict) -> None:

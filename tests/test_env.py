@@ -1,6 +1,7 @@
 """The house rules: dependencies agree, imports point one way, notebooks are clean, make is kind."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ ROOT = run.ROOT
 NOTEBOOKS = run.notebooks()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SOURCES = sorted((ROOT / "srlib").rglob("*.py"))
+WEIGHTS = sorted((ROOT / "weights").glob("*.safetensors"))
 ARROWS = {
     "degrade": set(),
     "twins": set(),
@@ -180,6 +182,14 @@ def test_importing_srlib_is_light():
     check = "import srlib, srlib.train, srlib.infer, srlib.metrics, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & (LAZY | {"matplotlib", "ipywidgets"})
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda p: p.stem)
+def test_shipped_weights_are_small_and_tell_where_they_come_from(path):
+    assert path.stat().st_size <= 2 * 2**20
+    card = json.loads(path.with_suffix(".json").read_text())
+    told = {"recipe", "case", "source", "data_sha256", "voxel_nm", "seed", "seconds", "device"}
+    assert told <= set(card)
 
 
 # Notebooks
