@@ -4,6 +4,8 @@ A tile is computed with the coarse voxels around it that can change it (the gene
 noise depends on seed and position alone. So the tiles of any size make the same volume.
 """
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +55,7 @@ def position_noise(
         index = (index % period[axis] if period else index).astype(np.uint64)
         index = index.reshape([-1 if a == axis + 1 else 1 for a in range(4)])
         key = _scramble(key + _scramble(index + np.uint64(0x9E3779B97F4A7C15)))
-    uniform = ((key >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
+    uniform = ((key >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52
     return ndtri(uniform).astype(np.float32)
 
 
@@ -67,13 +69,14 @@ def _check(model: nn.Module, shape: tuple[int, ...], crop: int, tile: int | None
         )
     if len(shape) != 3:
         raise ValueError(f"the coarse volume must be (D, H, W), not of shape {tuple(shape)}")
+    for name, value, least in (("crop", crop, 0), ("tile", TILE if tile is None else tile, 1)):
+        if not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name} must be a whole number of coarse voxels, not {value!r}")
     if min(shape) <= 2 * crop:
         raise ValueError(
             f"a volume of shape {tuple(shape)} is gone after cutting {crop} voxels from each face: "
             "use a larger one, or crop=0"
         )
-    if tile is not None and (tile != int(tile) or tile < 1):
-        raise ValueError(f"tile must be a whole number of coarse voxels, not {tile!r}")
 
 
 def tiles(
@@ -105,7 +108,7 @@ def tiles(
     device = next(model.parameters()).device
     starts = [range(crop, n - crop, tile) for n in lr.shape]
     corners = [(z, y, x) for z in starts[0] for y in starts[1] for x in starts[2]]
-    quiet = len(corners) * tile**3 < 100_000 if progress is None else not progress
+    quiet = np.prod(lr.shape) < 100_000 if progress is None else not progress
     training = model.training
     model.eval()
     try:
@@ -113,7 +116,7 @@ def tiles(
             stop = [min(c + tile, n - crop) for c, n in zip(corner, lr.shape, strict=True)]
             low = [max(c - halo, 0) for c in corner]
             high = [min(c + halo, n) for c, n in zip(stop, lr.shape, strict=True)]
-            part = np.asarray(lr[tuple(slice(a, b) for a, b in zip(low, high, strict=True))])
+            part = np.array(lr[tuple(slice(a, b) for a, b in zip(low, high, strict=True))])
             if part.dtype != np.uint8 or part.max() >= model.n_lr:
                 raise ValueError(
                     f"the coarse volume must hold uint8 phases 0 to {model.n_lr - 1} for this "
@@ -272,6 +275,7 @@ def superres_to_file(
     partial = out_path.with_name(f"partial-{out_path.name}")
     shape = output_shape(model, lr.shape, crop)
     try:
+        out_path.parent.mkdir(parents=True, exist_ok=True)
         if out_path.suffix == ".zarr":
             import zarr
 
@@ -286,17 +290,30 @@ def superres_to_file(
             out = tifffile.memmap(
                 partial, shape=shape, dtype="uint8", bigtiff=np.prod(shape, dtype=float) > 4e9
             )
+            _reserve(partial)
         for where, labels in tiles(model, lr, seed, tile, crop, None, progress):
             out[where] = labels
         if hasattr(out, "flush"):
             out.flush()
-        if out_path.suffix == ".zarr" and out_path.exists():
-            import shutil
-
-            shutil.rmtree(out_path)
+        if out_path.suffix == ".zarr":
+            _remove(out_path)
         partial.replace(out_path)
     except OSError as error:
         raise OSError(
             f"cannot write {out_path} ({error.strerror}): free some space or choose another folder"
         ) from error
+    finally:
+        _remove(partial)
     return out_path
+
+
+def _reserve(path: Path) -> None:
+    """Claim the disk space of a file: a full disk under a memory map kills the process."""
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def _remove(path: Path) -> None:
+    if path.exists():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

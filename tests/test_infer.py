@@ -1,0 +1,278 @@
+"""Inference: SR-05, SR-24, SR-28, GAP-05; exact tiles, streaming, bounded memory."""
+
+import inspect
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+import torch.nn.functional as F
+import zarr
+from scipy import stats
+
+from srlib import data, infer
+from srlib.infer import position_noise, superres, superres_to_file
+from srlib.models import LaptopGenerator, PaperGenerator
+
+
+class Nearest(torch.nn.Module):
+    """Repeats each coarse voxel: the right answer is known, and it takes no time."""
+
+    def __init__(self, scale_factor: int = 4, n_lr: int = 3, stop_after: int = 10**9) -> None:
+        super().__init__()
+        self.scale_factor, self.n_lr, self.stop_after = scale_factor, n_lr, stop_after
+        self.noise_channels, self.halo, self.coarse_halo = 0, 1, 0
+        self.unused, self.calls = torch.nn.Parameter(torch.zeros(1)), 0
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        if self.calls > self.stop_after:
+            raise KeyboardInterrupt
+        return F.interpolate(x, scale_factor=self.scale_factor)
+
+
+def labels(shape, n: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, n, shape, dtype=np.uint8)
+
+
+def blocks(lr: np.ndarray, factor: int) -> np.ndarray:
+    return np.kron(lr, np.ones((factor,) * 3, np.uint8))
+
+
+def write(path: Path, volume: np.ndarray) -> Path:
+    if path.suffix == ".zarr":
+        store = zarr.create_array(path, shape=volume.shape, chunks=(5, 4, 7), dtype=volume.dtype)
+        store[:] = volume
+    else:
+        tifffile.imwrite(path, volume)
+    return path
+
+
+def read(path: Path) -> np.ndarray:
+    return zarr.open_array(path, mode="r")[:] if path.suffix == ".zarr" else tifffile.imread(path)
+
+
+# Noise
+
+
+def test_noise_is_standard_normal_and_white():
+    noise = position_noise(3, 2, (5, 0, 9), (60, 50, 70))
+    assert noise.dtype == np.float32 and noise.shape == (2, 60, 50, 70)
+    assert noise.mean() == pytest.approx(0, abs=0.01)
+    assert noise.var() == pytest.approx(1, abs=0.01)
+    assert stats.kstest(noise.ravel()[::7], "norm").pvalue > 0.001
+    for axis in (1, 2, 3):
+        near = np.moveaxis(noise, axis, 0)
+        assert np.mean(near[1:] * near[:-1]) == pytest.approx(0, abs=0.015)
+    assert np.mean(noise[0] * noise[1]) == pytest.approx(0, abs=0.015)
+
+
+def test_noise_depends_on_position_only():
+    whole = position_noise(1, 3, (0, 0, 0), (12, 10, 14))
+    part = position_noise(1, 3, (4, 7, 2), (5, 3, 9))
+    assert np.array_equal(part, whole[:, 4:9, 7:10, 2:11])
+
+
+def test_noise_differs_by_seed_channel_and_axis():
+    shape = (20, 20, 20)
+    cube = position_noise(1, 2, (0, 100, 200), shape)
+    others = [position_noise(seed, 1, (0, 100, 200), shape)[0] for seed in (0, 2, -1, 2**40)]
+    others.append(position_noise(1, 1, (0, 200, 100), shape)[0].transpose(0, 2, 1))
+    others.append(position_noise(1, 1, (200, 100, 0), shape)[0].transpose(2, 1, 0))
+    for other in [cube[1], *others]:
+        assert np.corrcoef(cube[0].ravel(), other.ravel())[0, 1] == pytest.approx(0, abs=0.05)
+    assert position_noise(1, 0, (0, 0, 0), (4, 4, 4)).shape == (0, 4, 4, 4)
+
+
+def test_sr28_noise_repeats_with_its_period():
+    period = (6, 5, 7)
+    noise = position_noise(2, 1, (0, 0, 0), (12, 10, 14), period)
+    assert np.array_equal(noise, np.tile(noise[:, :6, :5, :7], (1, 2, 2, 2)))
+    shifted = position_noise(2, 1, (13, 11, 3), (3, 3, 3), period)
+    assert np.array_equal(shifted, noise[:, 1:4, 1:4, 3:6])
+
+
+def test_sr28_a_periodic_noise_makes_a_periodic_volume():
+    torch.manual_seed(0)
+    model = LaptopGenerator(2, 2, 2, noise_channels=2, width=4, skip=False)
+    lr = np.zeros((12 + 2 * model.halo,) * 3, np.uint8)
+    sr = superres(model, lr, period=(6, 6, 6))
+    inner = sr[(slice(2 * model.halo - 2, 2 - 2 * model.halo),) * 3]
+    assert inner.shape == (24, 24, 24) and set(np.unique(inner)) == {0, 1}
+    for axis in range(3):
+        first, second = np.split(inner, 2, axis)
+        assert np.array_equal(first, second)
+    plain = superres(model, lr)[(slice(2 * model.halo - 2, 2 - 2 * model.halo),) * 3]
+    assert (plain[:12] != plain[12:]).mean() > 0.05
+
+
+# Tiles
+
+
+@pytest.mark.parametrize("crop", [0, 1, 2])
+@pytest.mark.parametrize("tile", [1, 3, 4, 32, None])
+def test_gap05_every_voxel_lands_in_its_place(crop, tile):
+    lr = labels((6, 9, 7))
+    inner = lr[crop : 6 - crop, crop : 9 - crop, crop : 7 - crop]
+    for factor in (2, 4):
+        sr = superres(Nearest(factor), lr, tile=tile, crop=crop)
+        assert sr.dtype == np.uint8
+        assert np.array_equal(sr, blocks(inner, factor))
+
+
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("scale_factor", [2, 4, 8])
+def test_sr24_tiles_of_the_laptop_generator_are_exact(scale_factor, axis):
+    torch.manual_seed(0)
+    model = LaptopGenerator(3, 3, scale_factor, width=16 if scale_factor < 8 else 4)
+    lr = np.moveaxis(labels((26, 4, 5)), 0, axis)
+    whole = superres(model, lr, tile=64)
+    assert min(np.bincount(whole.ravel()) / whole.size) > 0.05
+    for tile in (3, 8, 13):
+        assert np.array_equal(superres(model, lr, tile=tile), whole), tile
+
+
+@pytest.mark.parametrize("scale_factor", [2, 4])
+def test_sr24_tiles_of_the_paper_generator_are_exact(scale_factor):
+    torch.manual_seed(0)
+    model, lr = PaperGenerator(2, 2, scale_factor).eval(), labels((3, 2, 15), 2)
+    with torch.no_grad():  # every phase should win somewhere
+        x = torch.cat([data.one_hot(lr, 2), torch.randn(1, 3, 2, 15)])[None]
+        model.head.bias -= model.logits(x).mean((0, 2, 3, 4))
+    whole = superres(model, lr, tile=64, crop=0)
+    assert min(np.bincount(whole.ravel()) / whole.size) > 0.05
+    for tile in (3, 5):
+        assert np.array_equal(superres(model, lr, tile=tile, crop=0), whole), tile
+
+
+def test_sr24_a_halo_that_is_too_small_would_be_seen():
+    torch.manual_seed(0)
+    model = LaptopGenerator(3, 3, 4, width=16)
+    lr = labels((26, 4, 5))
+    whole = superres(model, lr, tile=64)
+    model.halo -= 2
+    assert not np.array_equal(superres(model, lr, tile=3), whole)
+
+
+def test_sr24_crop_only_cuts():
+    torch.manual_seed(0)
+    model = LaptopGenerator(2, 2, 4, width=4)
+    lr = labels((7, 8, 9), 2)
+    whole = superres(model, lr, crop=0)
+    assert np.array_equal(superres(model, lr), whole[4:-4, 4:-4, 4:-4])
+    assert infer.output_shape(model, lr.shape) == (20, 24, 28)
+
+
+def test_a_model_comes_back_in_the_mode_it_was_in():
+    model = PaperGenerator(2, 2, 2).train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    superres(model, labels((3, 3, 4), 2))
+    assert model.training
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+# Files
+
+
+@pytest.mark.parametrize("source", [".tif", ".zarr"])
+@pytest.mark.parametrize("target", [".tif", ".tiff", ".zarr"])
+def test_streaming_equals_memory(tmp_path, source, target):
+    torch.manual_seed(0)
+    model = LaptopGenerator(3, 3, 2, width=4)
+    lr = labels((11, 13, 9))
+    path = write(tmp_path / f"lr{source}", lr)
+    out = superres_to_file(model, path, tmp_path / "new" / f"sr{target}", seed=5, tile=4)
+    assert np.array_equal(read(out), superres(model, lr, seed=5))
+    assert [p.name for p in out.parent.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("target", [".tif", ".zarr"])
+def test_an_interrupted_run_leaves_the_former_file(tmp_path, target):
+    path, out = write(tmp_path / "lr.tif", labels((8, 8, 8))), tmp_path / f"sr{target}"
+    with pytest.raises(KeyboardInterrupt):
+        superres_to_file(Nearest(stop_after=2), path, out, tile=3)
+    assert [p.name for p in tmp_path.iterdir()] == ["lr.tif"]
+    superres_to_file(Nearest(), path, out, tile=3)
+    before = read(out)
+    with pytest.raises(KeyboardInterrupt):
+        superres_to_file(Nearest(stop_after=2), write(path, labels((9, 9, 9))), out, tile=3)
+    assert np.array_equal(read(out), before)
+    superres_to_file(Nearest(), path, out, tile=3)
+    assert read(out).shape == (28, 28, 28)
+
+
+KILLED = f"""
+import sys, time, torch
+import torch.nn.functional as F
+from srlib.infer import superres_to_file
+
+{inspect.getsource(Nearest)}
+
+class Slow(Nearest):
+    def logits(self, x):
+        time.sleep(0.2)
+        return super().logits(x)
+
+superres_to_file(Slow(), sys.argv[1], sys.argv[2], tile=2)
+"""
+
+
+def test_a_killed_run_leaves_no_output(tmp_path):
+    path, out = write(tmp_path / "lr.tif", labels((20, 20, 20))), tmp_path / "sr.tif"
+    command = [sys.executable, "-c", KILLED, path, out]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[1])
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "partial-sr.tif").exists() and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.3)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not out.exists() and (tmp_path / "partial-sr.tif").exists()
+    superres_to_file(Nearest(), path, out)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["lr.tif", "sr.tif"]
+
+
+def peak_of(call) -> int:
+    """Largest growth of the process's own memory during a call, in bytes."""
+
+    def anonymous() -> int:
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.split("RssAnon:")[1].split()[0])
+
+    start, found, done = anonymous(), [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.003):
+            found.append(anonymous() - start)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        call()
+    finally:
+        done.set()
+        thread.join()
+    return max(found)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize("target", [".tif", ".zarr"])
+def test_streaming_never_holds_the_volume(tmp_path, target):
+    lr = labels((34, 34, 74), 2)
+    path, model = write(tmp_path / "lr.tif", lr), Nearest(8, 2)
+    size = 8**3 * 32 * 32 * 72
+    small = write(tmp_path / "small.tif", lr[:9, :9, :9])
+    superres_to_file(model, small, tmp_path / f"small-sr{target}", tile=8)
+    held = peak_of(lambda: superres(model, lr, tile=8))
+    streamed = peak_of(lambda: superres_to_file(model, path, tmp_path / f"sr{target}", tile=8))
+    assert held > 0.9 * size
+    assert streamed < 0.5 * size
