@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,27 @@ __all__ = ["LIMITS", "PROFILES", "Recipe", "Trainer", "fit_superres", "quality",
 def _device(device: str | None) -> torch.device:
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(device)
+    try:
+        device = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"there is no device {device!r}: use 'cpu' or 'cuda'") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("no CUDA device was found: use device='cpu'")
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         if device.type == "cuda":
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(device)
     return device
+
+
+def _anyone(flag: bool, device: torch.device) -> bool:
+    """Whether any process of a distributed run says so."""
+    if not torch.distributed.is_initialized():
+        return flag
+    count = torch.tensor(float(flag), device=device)
+    torch.distributed.all_reduce(count)
+    return bool(count)
 
 
 def fit_superres(
@@ -71,7 +85,10 @@ def fit_superres(
     try:
         recipe = replace(PROFILES[profile], **changes)
     except TypeError as error:
-        raise ValueError(f"{sorted(changes)} are not all fields of a Recipe: {error}") from error
+        unknown = sorted(set(changes) - {f.name for f in fields(Recipe)})
+        raise ValueError(
+            f"a recipe has no {', '.join(unknown)}: see the fields of srlib.train.Recipe"
+        ) from error
     device = _device(device)
     trainer = Trainer(case, recipe, seed, device)
     reference = metrics.reference_statistics(case.hr)
@@ -90,7 +107,7 @@ def fit_superres(
     while trainer.iteration < recipe.iterations:
         losses.append(trainer.step())
         bar.update()
-        late = seconds is not None and time.monotonic() - start > seconds
+        late = seconds is not None and _anyone(time.monotonic() - start > seconds, device)
         last = trainer.iteration == recipe.iterations or late
         if trainer.iteration % recipe.check_every and not last:
             continue

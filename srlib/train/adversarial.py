@@ -101,6 +101,11 @@ class Trainer:
     """
 
     def __init__(self, case: Case, recipe: Recipe, seed: int, device: torch.device) -> None:
+        if case.scale_factor != int(case.scale_factor):
+            raise ValueError(
+                f"a training is checked tile by tile, which needs a whole scale factor, not "
+                f"{case.scale_factor}: resample the fine images to one"
+            )
         self.case, self.recipe, self.seed, self.device = case, recipe, seed, device
         self.rank = int(os.environ.get("RANK", 0))
         with torch.random.fork_rng():
@@ -239,10 +244,15 @@ class Trainer:
 
     def key(self) -> str:
         """What a checkpoint must share with a training to continue it."""
-        inputs = hashlib.sha256(self.case.lr.tobytes())
-        for image in self.case.hr:
+        case = self.case
+        inputs = hashlib.sha256(case.lr.tobytes())
+        for image in case.hr:
             inputs.update(image.tobytes())
-        return json.dumps([asdict(self.recipe), self.seed, inputs.hexdigest()], sort_keys=True)
+        meaning = [case.scale_factor, case.mode, case.phase_map.tolist(), case.normals]
+        return json.dumps(
+            [asdict(self.recipe), self.seed, inputs.hexdigest(), meaning, case.augment],
+            sort_keys=True,
+        )
 
     def resume(self, path: Path) -> None:
         """Go on from :meth:`save`."""

@@ -35,6 +35,26 @@ class Recipe:
     check_edge: int = 64  # coarse voxels an edge of the checked part
     stop_below: float = 0.0  # mean relative error of fractions and areas that ends training
 
+    def __post_init__(self) -> None:
+        if self.network not in ("laptop", "paper"):
+            raise ValueError(f"network must be 'laptop' or 'paper', not {self.network!r}")
+        counts = "iterations window batch critic_steps generator_every width check_every check_edge"
+        for least, names in ((1, counts), (0, "halo crop noise_channels")):
+            for name in names.split():
+                value = getattr(self, name)
+                if not isinstance(value, int) or value < least:
+                    raise ValueError(
+                        f"{name} must be a whole number, {least} or more, not {value!r}"
+                    )
+        if self.slices is not None and self.slices < 1:
+            raise ValueError(f"slices must be 1 or more, or None for all, not {self.slices!r}")
+        least = 56 if self.network == "paper" else 8
+        if self.window - 2 * self.crop < least:
+            raise ValueError(
+                f"a window of {self.window} leaves the critic less than {least} voxels after "
+                f"cutting {self.crop} from each face: use a larger one"
+            )
+
     def coarse_window(self, scale_factor: float) -> int:
         """Coarse voxels along an edge of the window."""
         return coarse_size(self.window, scale_factor)

@@ -1,0 +1,446 @@
+"""Training: SR-03, SR-13, SR-16, SR-17, SR-19, SR-22, SR-23, ME-12, GAP-07; kill and continue."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from srlib import data, metrics, models, train
+from srlib.train import PROFILES, Recipe, Trainer, __main__, adversarial, fit_superres
+
+ROOT = Path(__file__).parents[1]
+TINY = dict(iterations=6, check_every=3, width=4, slices=2, batch=1)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def anode() -> data.Case:
+    return data.load("case3", "twin", seed=1, edge=64)
+
+
+@pytest.fixture(scope="module")
+def cathode() -> data.Case:
+    return data.load("case1", "twin", seed=1, edge=64)
+
+
+def anisotropic(case: data.Case) -> data.Case:
+    """Each axis has its own image: mostly phase k for axis k."""
+    images = []
+    for phase in range(3):
+        image = np.full((80, 70), phase, np.uint8)
+        image[::9, ::7] = (phase + 1) % 3
+        images.append(image)
+    return replace(case, hr=images, normals=[0, 1, 2], augment=(False, False, True))
+
+
+def trainer(case: data.Case, seed: int = 0, **changes) -> Trainer:
+    return Trainer(case, replace(PROFILES["smoke"], **{**TINY, **changes}), seed, CPU)
+
+
+def fit(case: data.Case, seed: int = 0, **changes) -> torch.nn.Module:
+    return fit_superres(case, "smoke", seed, "cpu", progress=False, **{**TINY, **changes})
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in model.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+# One iteration
+
+
+@pytest.mark.parametrize("noise", [0, 1, 3])
+def test_sr03_the_generator_gets_phases_and_noise(anode, cathode, noise):
+    for case, m in ((anode, 3), (cathode, 2)):
+        t, seen = trainer(case, noise_channels=noise, batch=2), []
+        t.generator.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        t.step()
+        edge = 32 // 4 + 2 * t.recipe.halo
+        assert seen[0].shape == (2, m + noise, edge, edge, edge)
+        phases, z = seen[0][:, :m], seen[0][:, m:]
+        assert torch.equal(phases.sum(1), torch.ones_like(phases[:, 0]))
+        assert set(phases.unique().tolist()) == {0, 1}
+        if noise:
+            assert z.mean().item() == pytest.approx(0, abs=0.1)
+            assert z.std().item() == pytest.approx(1, abs=0.1)
+
+
+def test_sr13_168_slices_of_56(anode, monkeypatch):
+    volume = torch.rand(2, 3, 56, 56, 56)
+    slices = torch.cat([train.slice_volume(volume[:1], axis) for axis in range(3)])
+    assert slices.shape == (168, 3, 56, 56)
+    for index in (0, 5, 55):
+        assert torch.equal(slices[index], volume[0, :, index])
+        assert torch.equal(slices[56 + index], volume[0, :, :, index])
+        assert torch.equal(slices[112 + index], volume[0, :, :, :, index])
+    picked = train.slice_volume(volume, 1, torch.tensor([7, 3]))
+    assert picked.shape == (4, 3, 56, 56)
+    assert torch.equal(picked[2], volume[1, :, :, 7])
+
+    asked = []
+
+    def squares(images, edge, n, rng, draw=data.sample_squares):
+        asked.append((edge, n))
+        return draw(images, edge, n, rng)
+
+    monkeypatch.setattr(adversarial, "sample_squares", squares)
+    paper = PROFILES["paper"]
+    t = Trainer(anode, replace(paper, network="laptop", batch=1, width=4), 0, CPU)
+    assert (paper.window, paper.crop, paper.slices, paper.batch) == (64, 4, None, 8)
+    t.iteration = 1
+    t.step()
+    assert asked == [(56, 168)]
+
+
+@pytest.mark.parametrize(("every", "critic_steps"), [(1, 1), (5, 1), (3, 2)])
+def test_sr16_gap07_generator_every_kth_and_critic_every_time(
+    anode, monkeypatch, every, critic_steps
+):
+    t, steps = trainer(anode, generator_every=every, critic_steps=critic_steps), []
+    update = t.update
+
+    def spy(optimiser, loss):
+        steps.append((t.iteration, t.optimisers.index(optimiser)))
+        update(optimiser, loss)
+
+    monkeypatch.setattr(t, "update", spy)
+    for _ in range(7):
+        t.step()
+    assert [i for i, k in steps if k == 0] == [i for i in range(7) if i % every == 0]
+    assert [i for i, k in steps if k == 1] == [i for i in range(7) for _ in range(critic_steps)]
+
+
+def test_sr19_critic_k_is_fed_slices_with_normal_k(anode, monkeypatch):
+    """The fake volume changes along z only; the real images of axis k are mostly phase k."""
+    t = trainer(anisotropic(anode), generator_every=2, slices=None)
+    layers = torch.arange(32) % 3
+    volume = torch.eye(3)[layers].T.view(1, 3, 32, 1, 1).expand(1, 3, 32, 32, 32)
+    monkeypatch.setattr(t, "generator", lambda *_: volume)
+    seen = []
+
+    def spy(critic, real, fake, *rest, penalty=adversarial.gradient_penalty):
+        seen.append((t.critics.index(critic), real, fake))
+        return penalty(critic, real, fake, *rest)
+
+    monkeypatch.setattr(adversarial, "gradient_penalty", spy)
+    t.iteration = 1
+    t.step()
+    assert [k for k, *_ in seen] == [0, 0, 1, 1, 2, 2]
+    for k, real, fake in seen:
+        assert real.mean((0, 2, 3)).argmax() == k
+        assert real.shape == fake.shape == (24, 3, 24, 24)
+        flat = (fake == fake[:, :, :1, :1]).all((1, 2, 3))
+        assert flat.all() == (k == 0) and flat.any() == (k == 0)
+        if k:
+            assert torch.equal(fake[3].argmax(0)[:, 0], layers[4:28])
+
+
+def test_sr18_an_isotropic_case_has_one_critic(anode):
+    assert len(trainer(anode).critics) == 1
+    assert len(trainer(anisotropic(anode)).critics) == 3
+
+
+def test_networks_of_the_two_recipes(anode, cathode):
+    generator, critics = adversarial.build(cathode, PROFILES["paper"])
+    assert isinstance(generator, models.PaperGenerator) and generator.n_lr == 2
+    assert isinstance(critics[0], models.PaperCritic)
+    generator, critics = adversarial.build(cathode, PROFILES["smoke"])
+    assert generator.registration == "centre" and generator.n_phases == 3
+    assert adversarial.build(anode, PROFILES["smoke"])[0].registration == "corner"
+
+
+def test_gap17_the_paper_profile_is_that_of_the_public_code():
+    paper = PROFILES["paper"]
+    assert paper.lr_generator == paper.lr_critic == 1e-4 and paper.betas == (0.5, 0.999)
+    assert (paper.penalty, paper.weight, paper.gate) == (10, 10, 0.005)
+    assert (paper.generator_every, paper.critic_steps, paper.batch) == (5, 1, 8)
+    assert (paper.iterations, paper.stop_below, paper.ema) == (156_000, 0.015, 0)
+    assert not paper.decay and not paper.warmup and not paper.evenness and not paper.halo
+
+
+def test_learning_rate_rises_stays_and_falls(anode):
+    t = trainer(anode, iterations=100, warmup=10)
+    rates = []
+    for t.iteration in (0, 4, 9, 30, 50, 75, 99):
+        rates.append(t.rate())
+    assert rates == pytest.approx([0.1, 0.5, 1, 1, 1, 0.5, 0.02])
+    t = trainer(anode, iterations=100, warmup=0, decay=False)
+    t.iteration = 99
+    assert t.rate() == 1
+
+
+def test_ema_averages_the_weights(anode):
+    t = trainer(anode, ema=0.75)
+    found = []
+    for _ in range(3):
+        t.step()
+        found.append(weights(t.generator))
+    for k, v in t.model.state_dict().items():
+        expected = 0.75 * (0.75 * found[0][k] + 0.25 * found[1][k]) + 0.25 * found[2][k]
+        assert torch.allclose(v, expected, atol=1e-7), k
+    t = trainer(anode, ema=0.0)
+    t.step()
+    t.step()
+    assert same(weights(t.model), weights(t.generator))
+
+
+# A whole training
+
+
+def test_sr22_a_seed_decides_everything(anode):
+    torch.manual_seed(11)
+    first = fit(anode, seed=3)
+    torch.manual_seed(12)
+    before = torch.get_rng_state()
+    again = fit(anode, seed=3)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert same(weights(first), weights(again))
+    assert not same(weights(first), weights(fit(anode, seed=4)))
+
+
+def test_me12_history_holds_gap_scores_and_errors(anode):
+    calls = []
+    model = fit(anode, callback=lambda history: calls.append(len(history)))
+    history = model.meta["history"]
+    assert [h["iteration"] for h in history] == [3, 6] and calls == [1, 2]
+    for h in history:
+        assert len(h["scores"]) == 3 and np.isfinite([h["gap"], h["penalty"], *h["scores"]]).all()
+        assert len(set(h["scores"])) == 3
+        assert sum(h["volume_fractions"]) == pytest.approx(1)
+        assert list(h["interphase_areas"]) == ["0-1", "0-2", "1-2"]
+        assert h["score"] == pytest.approx(sum(h[k] / v for k, v in adversarial.LIMITS.items()))
+    best = min(history, key=lambda h: h["score"])
+    assert model.meta["best_iteration"] == best["iteration"]
+    assert json.loads(json.dumps(model.meta))["recipe"]["width"] == 4
+    assert not model.training
+
+
+def test_me12_the_gap_is_real_minus_fake(anode, monkeypatch):
+    t = trainer(anode, critic_steps=1)
+    gaps = []
+
+    def spy(real, fake):
+        gaps.append((real.float().mean() - fake.float().mean()).item())
+        return fake.float().mean() - real.float().mean()
+
+    monkeypatch.setattr(adversarial, "critic_loss", spy)
+    assert t.step()["gap"] == pytest.approx(gaps[0], rel=1e-5)
+
+
+def test_sr23_training_stops_when_it_is_good_enough(anode):
+    assert [h["iteration"] for h in fit(anode, stop_below=1e9).meta["history"]] == [3]
+    assert [h["iteration"] for h in fit(anode, stop_below=1e-9).meta["history"]] == [3, 6]
+
+
+def test_training_stops_when_its_time_is_up(anode):
+    model = fit(anode, iterations=100_000, check_every=100_000, seconds=0.5)
+    assert 0.5 <= model.meta["seconds"] < 60
+    (last,) = model.meta["history"]
+    assert 1 <= last["iteration"] < 10_000
+
+
+def test_quality_of_the_truth_is_better_than_of_interpolation(anode):
+    reference = metrics.reference_statistics(anode.hr)
+    s = 4
+    nearest = np.kron(anode.lr, np.ones((s, s, s), np.uint8))
+    truth, rough = (
+        adversarial.quality(v, anode.lr, anode, reference) for v in (anode.truth, nearest)
+    )
+    assert truth["lost"] == rough["lost"] == 0
+    assert truth["score"] < 0.5 * rough["score"]
+    assert truth["imprint"] < 0.1 < rough["imprint"]
+    wrong = np.roll(anode.truth, 2, 0)
+    assert adversarial.quality(wrong, anode.lr, anode, reference)["lost"] > 0.1
+
+
+def test_the_voxelwise_loss_falls(anode):
+    settings = dict(skip=False, ema=0.0, warmup=5, lr_generator=4e-3, width=8)
+    history = fit(anode, iterations=45, check_every=15, **settings).meta["history"]
+    found = [h["voxelwise"] for h in history]
+    assert found[-1] < 0.5 * found[0]
+    assert history[-1]["lost"] < history[0]["lost"] - 0.1
+
+
+def test_sr29_without_the_voxelwise_loss_the_measurement_is_lost(anode):
+    settings = dict(ema=0.0, evenness=0.0, warmup=5, lr_generator=4e-3, width=8)
+    settings |= dict(iterations=40, check_every=40)
+    lost = [fit(anode, weight=w, **settings).meta["history"][-1]["lost"] for w in (100.0, 0.0)]
+    assert lost[0] < 0.05 and lost[1] > 0.2
+
+
+def test_sr19_three_critics_train(anode):
+    model = fit(anisotropic(anode))
+    (first, last) = model.meta["history"]
+    assert last["anisotropy"] == 0 and len(last["scores"]) == 3
+
+
+def test_sr27_sr33_other_cases_train(anode, cathode):
+    assert fit(cathode, noise_channels=0, generator_every=5).n_lr == 2
+    two = replace(
+        anode,
+        hr=[np.minimum(anode.hr[0], 1)],
+        lr=np.minimum(anode.lr, 1),
+        phases=["a", "b"],
+        lr_phases=["a", "b"],
+        phase_map=None,
+    )
+    assert fit(two, skip=False).n_phases == 2
+
+
+def test_the_paper_network_trains(anode):
+    recipe = dict(network="paper", window=64, halo=0, check_edge=4, iterations=1, check_every=1)
+    model = fit(anode, **recipe, ema=0.0, critic_steps=1)
+    assert isinstance(model, models.PaperGenerator)
+    assert model.block[0][1].num_batches_tracked == 1
+
+
+# Killed and continued
+
+
+CHILD = """
+import sys
+import torch
+from srlib import data, models, train
+
+torch.set_num_threads(1)
+case = data.load("case3", "twin", seed=1, edge=64)
+model = train.fit_superres(
+    case, "smoke", 5, "cpu", out=sys.argv[1], progress=False,
+    callback=lambda history: print(len(history), flush=True),
+    iterations=24, check_every=2, width=4, slices=2, critic_steps=1, ema=0.5,
+)
+models.save(model, sys.argv[2], {"iterations": [h["iteration"] for h in model.meta["history"]]})
+"""
+
+
+def child(folder: Path) -> subprocess.Popen:
+    command = [sys.executable, "-c", CHILD, folder, folder / "end.safetensors"]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_killed_training_ends_like_an_uninterrupted_one(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    checks, moment = random.randint(1, 9), random.uniform(0, 0.2)
+    reference, victim = child(whole), child(killed)
+    try:
+        assert all(victim.stdout.readline() for _ in range(checks))
+        time.sleep(moment)
+    finally:
+        victim.send_signal(signal.SIGKILL)
+        victim.communicate()
+    assert not (killed / "end.safetensors").exists(), "it was over before it was killed"
+    again = child(killed)
+    checked = again.communicate()[0].split()
+    assert reference.communicate()[0].split() == [str(i) for i in range(1, 13)]
+    assert int(checked[0]) > checks and checked[-1] == "12"
+    first, second = (models.load(f / "end.safetensors") for f in (whole, killed))
+    assert same(weights(first), weights(second)), f"killed {moment:.3f} s after check {checks}"
+    assert first.meta["iterations"] == second.meta["iterations"] == list(range(2, 25, 2))
+
+
+def test_a_training_continues_from_its_checkpoint(anode, tmp_path):
+    """Half the iterations, then all of them, with the rest of the state restored."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(history):
+        raise Stop
+
+    whole = fit(anode)
+    with pytest.raises(Stop):
+        fit(anode, out=tmp_path, callback=stop)
+    calls = []
+    rest = fit(anode, out=tmp_path, callback=lambda h: calls.append(len(h)))
+    assert calls == [2]
+    assert same(weights(whole), weights(rest))
+    assert same(weights(whole), weights(fit(anode, out=tmp_path)))
+
+
+@pytest.mark.parametrize("change", ["recipe", "data", "mode"])
+def test_a_checkpoint_of_another_training_is_refused(anode, tmp_path, change):
+    fit(anode, out=tmp_path, iterations=1)
+    other = {
+        "recipe": (anode, dict(iterations=1, gate=0.1)),
+        "data": (replace(anode, lr=anode.lr[::-1].copy()), dict(iterations=1)),
+        "mode": (replace(anode, mode="blur"), dict(iterations=1)),
+    }
+    case, changes = other[change]
+    with pytest.raises(ValueError, match="choose another folder"):
+        fit(case, out=tmp_path, **changes)
+
+
+# Settings
+
+WRONG = {
+    "iterations": (0, "iterations must be a whole number, 1 or more"),
+    "check_every": (0, "1 or more"),
+    "generator_every": (2.5, "1 or more"),
+    "batch": ("two", "1 or more"),
+    "noise_channels": (-1, "0 or more"),
+    "crop": ("four", "0 or more"),
+    "slices": (0, "None for all"),
+    "network": ("transformer", "'laptop' or 'paper'"),
+    "window": (12, "use a larger one"),
+    "learning_rate": (1, "a recipe has no learning_rate"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_recipe_says_what_is_wrong(anode, name):
+    value, hint = WRONG[name]
+    with pytest.raises(ValueError, match=hint):
+        fit(anode, **{name: value})
+
+
+def test_a_fractional_scale_factor_is_refused_before_training(anode):
+    with pytest.raises(ValueError, match="whole scale factor"):
+        fit(replace(anode, scale_factor=1.6), network="paper", window=64)
+
+
+# Command line
+
+
+def test_the_command_writes_weights_and_their_side_car(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(data, "load", partial(data.load, edge=64))
+    monkeypatch.setitem(PROFILES, "smoke", replace(PROFILES["smoke"], **TINY))
+    arguments = [
+        "case3",
+        "--profile",
+        "smoke",
+        "--source",
+        "twin",
+        "--seed",
+        "2",
+        "--device",
+        "cpu",
+    ]
+    path = __main__.main([*arguments, "--out", str(tmp_path)])
+    assert path == tmp_path / "case3-twin-2.safetensors"
+    assert str(path) in capsys.readouterr().out
+    side = json.loads(path.with_suffix(".json").read_text())
+    model = models.load(path)
+    assert {f.name for f in fields(Recipe)} == set(side["recipe"])
+    for key in ("seed", "data_sha256", "seconds", "device", "history", "voxel_nm", "source"):
+        assert side[key] == model.meta[key]
+    assert side["seed"] == 2 and side["config"]["n_phases"] == 3
+
+
+def test_the_command_fails_in_one_sentence():
+    command = [sys.executable, "-m", "srlib.train", "case99", "--profile", "smoke"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("srlib.train: there is no case 'case99'")
+    assert len(done.stderr.splitlines()) == 1
