@@ -89,7 +89,9 @@ def stage(executed: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "book", folder / "book", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "_toc.yml", folder)
-    (folder / "_config.yml").write_text(yaml.safe_dump(config(), allow_unicode=True, sort_keys=False))
+    (folder / "_config.yml").write_text(
+        yaml.safe_dump(config(), allow_unicode=True, sort_keys=False)
+    )
     (folder / "notebooks").mkdir()
     for notebook in executed.glob("[!_]*.ipynb"):
         publish(notebook, folder / "notebooks" / notebook.name)
