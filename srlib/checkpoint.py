@@ -31,7 +31,7 @@ def write_atomic(path: str | Path, content: bytes) -> Path:
             partial.unlink(missing_ok=True)
         raise OSError(
             f"cannot write {path} ({error.strerror}): free some space or choose another folder"
-        ) from error
+        ) from None
     return path
 
 
@@ -51,12 +51,12 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         with safe_open(str(path), "pt") as file:
             meta = json.loads((file.metadata() or {})["meta"])
             return {k: file.get_tensor(k) for k in file.keys()}, meta
-    except FileNotFoundError as error:
-        raise ValueError(f"there is no file {path}: check the name") from error
-    except (SafetensorError, KeyError, OSError, ValueError) as error:
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {path}: check the name") from None
+    except (SafetensorError, KeyError, OSError, ValueError):
         raise ValueError(
             f"{path} is damaged or no weights file of srlib: copy it again, or train it anew"
-        ) from error
+        ) from None
 
 
 def flatten(**states: dict) -> tuple[dict[str, Tensor], dict]:

@@ -1,5 +1,6 @@
 """Inputs: the case studies, a user's own images, and random windows of both."""
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +60,14 @@ class Case:
                 f"the fine images have {n} phases and the coarse volume {m}: they must have at "
                 "least as many, so merge phases of the coarse volume"
             )
-        if not self.hr:
-            raise ValueError("give at least one fine image")
-        for image in self.hr:
-            _check_labels(image, n, "fine image", 2)
-        _check_labels(self.lr, m, "coarse volume", 3)
+        if not isinstance(self.hr, list | tuple) or not self.hr:
+            raise ValueError("hr must be a list of at least one fine image")
+        fine = set().union(*(_check_labels(image, n, "fine image", 2) for image in self.hr))
+        coarse = _check_labels(self.lr, m, "coarse volume", 3)
+        missing = [name for phase, name in enumerate(self.phases) if phase not in fine]
+        missing += [name for phase, name in enumerate(self.lr_phases) if phase not in coarse]
+        if missing:
+            raise ValueError(f"no voxel has the phase {missing[0]!r}: leave it out of the names")
         if self.phase_map is None:
             if n != m:
                 raise ValueError(
@@ -71,7 +75,10 @@ class Case:
                     f"phase_map, ({n}, {m}) of 0 and 1"
                 )
             self.phase_map = np.eye(n, dtype=np.float32)
-        self.phase_map = np.asarray(self.phase_map, np.float32)
+        try:
+            self.phase_map = np.asarray(self.phase_map, np.float32)
+        except (TypeError, ValueError):
+            self.phase_map = np.empty(0)
         if self.phase_map.shape != (n, m) or not (
             np.isin(self.phase_map, (0, 1)).all() and (self.phase_map.sum(1) == 1).all()
         ):
@@ -94,20 +101,20 @@ class Case:
         return [s for image in own for s in symmetries(image)] if self.augment[axis] else own
 
 
-def _check_labels(labels: np.ndarray, n: int, what: str, ndim: int) -> None:
-    if labels.ndim != ndim:
-        raise ValueError(f"the {what} must have {ndim} dimensions, not the shape {labels.shape}")
+def _check_labels(labels: np.ndarray, n: int, what: str, ndim: int) -> list[int]:
+    if not isinstance(labels, np.ndarray) or labels.ndim != ndim:
+        kind = f"{type(labels).__name__} of shape {getattr(labels, 'shape', 'unknown')}"
+        raise ValueError(f"the {what} must be a numpy array of {ndim} dimensions, not {kind}")
     if labels.size == 0:
         raise ValueError(f"the {what} is empty: its shape is {labels.shape}")
     if labels.dtype != np.uint8:
-        raise ValueError(
-            f"the {what} must hold uint8 phases 0, 1 ..., not {labels.dtype}: see encode_labels"
-        )
+        raise ValueError(f"the {what} must be uint8 phases, not {labels.dtype}: see encode_labels")
     found = np.flatnonzero(np.bincount(labels.ravel(), minlength=n)).tolist()
     if max(found) >= n:
         raise ValueError(f"the {what} has phases {found} but only {n} are named: name the others")
     if len(found) == 1:
         raise ValueError(f"the {what} has one phase only ({found[0]}): there is nothing to learn")
+    return found
 
 
 def encode_labels(values: np.ndarray, labels: list[float] | None = None) -> np.ndarray:
@@ -133,16 +140,11 @@ def encode_labels(values: np.ndarray, labels: list[float] | None = None) -> np.n
     found = np.unique(values)
     if labels is None:
         if len(found) > MAX_PHASES:
-            raise ValueError(
-                f"the image has {len(found)} different values, so it looks grey: segment it into "
-                f"at most {MAX_PHASES} phases first"
-            )
+            raise ValueError(f"{len(found)} different values look grey: segment the image first")
         labels = found.tolist()
     unknown = np.setdiff1d(found, labels)
     if unknown.size:
-        raise ValueError(
-            f"value {unknown[0]} is not one of the phases {list(labels)}: name every value"
-        )
+        raise ValueError(f"value {unknown[0]} is none of {list(labels)}: name every value")
     order = np.argsort(labels)
     return order[np.searchsorted(np.asarray(labels)[order], values)].astype(np.uint8)
 
@@ -163,6 +165,7 @@ def read_labels(path: str | Path, labels: list[float] | None = None) -> np.ndarr
     path = Path(path)
     if not path.exists():
         raise ValueError(f"there is no file {path}: check the name, or run data/download.py")
+    colour = False
     try:
         if path.suffix == ".npy":
             values = np.load(path, allow_pickle=False)
@@ -171,33 +174,41 @@ def read_labels(path: str | Path, labels: list[float] | None = None) -> np.ndarr
 
             values = np.asarray(zarr.open_array(path, mode="r"))
         else:
-            import tifffile
-
-            with tifffile.TiffFile(path) as tiff:
-                if "S" in tiff.series[0].axes:
-                    raise ValueError(f"{path.name} is in colour: save it as one number per phase")
-                values = tiff.series[0].asarray()
-    except ValueError as error:
-        if "in colour" in str(error):
-            raise
-        raise ValueError(f"{path.name} is damaged or incomplete: fetch or save it again") from error
-    except Exception as error:
+            values, colour = _read_tiff(path)
+    except Exception:
         raise ValueError(
             f"{path.name} is not a TIFF, .npy or .zarr file that can be read, or is incomplete: "
             "fetch or save it again"
-        ) from error
+        ) from None
+    if colour:
+        raise ValueError(f"{path.name} is in colour: save it as one number per phase")
     values = values[0] if values.ndim == 3 and len(values) == 1 else values
     if values.ndim not in (2, 3):
         raise ValueError(f"{path.name} has the shape {values.shape}: a 2D or 3D image is needed")
     return encode_labels(values, labels)
 
 
+def _read_tiff(path: Path) -> tuple[np.ndarray, bool]:
+    """Values, and whether they are colours; missing pages, which tifffile only logs, are raised."""
+    import tifffile
+
+    errors, handler, log = [], logging.Handler(logging.ERROR), logging.getLogger("tifffile")
+    handler.emit = errors.append
+    log.addHandler(handler)
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            values, axes = tiff.series[0].asarray(), tiff.series[0].axes
+    finally:
+        log.removeHandler(handler)
+    if errors:
+        raise ValueError(errors[0].getMessage())
+    return values, "S" in axes
+
+
 def _find(name: str) -> Path | None:
     folders = [os.environ.get("SRLIB_DATA"), Path(__file__).parents[1] / "data" / "raw"]
-    for folder in folders:
-        if folder and (Path(folder) / name).is_file():
-            return Path(folder) / name
-    return None
+    found = (Path(folder) / name for folder in folders if folder)
+    return next((path for path in found if path.is_file()), None)
 
 
 _SOFC = dict(
@@ -252,8 +263,7 @@ def load(name: str, source: str = "auto", seed: int = 0, edge: int = 256) -> Cas
         )
     if source != "twin" and None not in found:
         lr, hr = (read_labels(path) for path in found)
-        lr = lr[::every, ::every, ::every]
-        return Case(name=name, hr=[hr], lr=lr, source="real", **spec)
+        return Case(name=name, hr=[hr], lr=lr[::every, ::every, ::every], source="real", **spec)
     make, scale = (twins.cathode if name == "case1" else twins.sofc), spec["scale_factor"]
     truth = make(seed, (edge,) * 3)
     if name == "case1":

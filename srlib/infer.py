@@ -188,6 +188,7 @@ def superres(
     Raises:
         ValueError: if the volume does not fit the model.
     """
+    lr = lr if hasattr(lr, "shape") else np.asarray(lr)
     _check(model, lr.shape, crop, tile)
     out = np.empty(output_shape(model, lr.shape, crop), np.uint8)
     for where, labels in tiles(model, lr, seed, tile, crop, period, progress):
@@ -240,11 +241,14 @@ def open_volume(path: str | Path):
             return zarr.open_array(path, mode="r")
         import tifffile
 
+        with tifffile.TiffFile(path) as tiff:
+            if "S" in tiff.series[0].axes:
+                raise ValueError("in colour")
         return tifffile.memmap(path, mode="r")
-    except Exception as error:
+    except Exception:
         raise ValueError(
-            f"{path.name} cannot be read in parts: save it as an uncompressed TIFF or as zarr"
-        ) from error
+            f"{path.name} cannot be read in parts: save labels as an uncompressed TIFF or as zarr"
+        ) from None
 
 
 def superres_to_file(
@@ -281,27 +285,24 @@ def superres_to_file(
 
             edge = int(model.scale_factor) * (tile or TILE)
             chunks = tuple(min(edge, n) for n in shape)
-            out = zarr.create_array(
-                partial, shape=shape, chunks=chunks, dtype="uint8", overwrite=True
-            )
+            out = zarr.create_array(partial, shape=shape, chunks=chunks, dtype="u1", overwrite=True)
         else:
             import tifffile
 
-            out = tifffile.memmap(
-                partial, shape=shape, dtype="uint8", bigtiff=np.prod(shape, dtype=float) > 4e9
-            )
+            big = np.prod(shape, dtype=float) > 4e9
+            out = tifffile.memmap(partial, shape=shape, dtype="u1", bigtiff=big)
             _reserve(partial)
         for where, labels in tiles(model, lr, seed, tile, crop, None, progress):
             out[where] = labels
-        if hasattr(out, "flush"):
-            out.flush()
         if out_path.suffix == ".zarr":
             _remove(out_path)
+        else:
+            out.flush()
         partial.replace(out_path)
     except OSError as error:
         raise OSError(
             f"cannot write {out_path} ({error.strerror}): free some space or choose another folder"
-        ) from error
+        ) from None
     finally:
         _remove(partial)
     return out_path

@@ -5,7 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from srlib.losses import critic_loss, generator_loss, gradient_penalty, voxelwise_loss
+from srlib.losses import (
+    critic_loss,
+    evenness_loss,
+    generator_loss,
+    gradient_penalty,
+    voxelwise_loss,
+)
 
 MERGED = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])  # pore and binder look alike
 
@@ -144,6 +150,34 @@ def test_sr15_the_penalty_reaches_the_critic_but_not_the_generator():
 def test_me12_critic_loss_is_the_negative_gap_of_unequal_batches():
     real, fake = torch.tensor([3.0, 5.0]), torch.tensor([1.0, 2.0, 6.0, -1.0])
     assert critic_loss(real, fake).item() == pytest.approx(2 - 4)
+
+
+def test_evenness_of_volumes_with_known_interfaces():
+    z, y, x = torch.meshgrid(*[torch.arange(17)] * 3, indexing="ij")
+
+    def loss(labels, scale_factor, isotropic=True):
+        return evenness_loss(channels(labels[None], 2), scale_factor, isotropic).item()
+
+    everywhere = (z + y + x) % 2
+    assert loss(everywhere, 4) == pytest.approx(0, abs=1e-6)
+    twice_along_z = (z + y // 2 + x // 2) % 2  # densities 1, 1/2, 1/2
+    assert loss(twice_along_z, 1.6) == pytest.approx((0.25 + 2 * 0.0625) / 3)
+    assert loss(twice_along_z, 1.6, isotropic=False) == pytest.approx(0, abs=1e-6)
+    blocks = (z // 4 + y // 4 + x // 4) % 2  # all interfaces between coarse voxels
+    for isotropic in (True, False):
+        assert loss(blocks, 4, isotropic) == pytest.approx(3)
+        assert loss(blocks[1:, 1:, 1:], 4, isotropic) == pytest.approx(3)
+        assert loss(blocks, 2, isotropic) == pytest.approx(1)
+
+
+def test_evenness_pulls_interfaces_off_the_coarse_grid():
+    logits = channels((torch.arange(16) // 4 % 2).view(1, 16, 1, 1).expand(1, 16, 16, 16), 2)
+    noise = torch.randn(logits.shape, generator=torch.Generator().manual_seed(7))
+    logits = (3 * logits + 0.1 * noise).requires_grad_()
+    before = evenness_loss(logits.softmax(1), 4)
+    (slope,) = torch.autograd.grad(before, logits)
+    assert torch.isfinite(slope).all()
+    assert evenness_loss((logits - 500 * slope).softmax(1), 4) < 0.9 * before
 
 
 ok, small = torch.rand(1, 3, 8, 8, 8), torch.rand(1, 3, 2, 2, 2)

@@ -37,7 +37,7 @@ def load(path_or_name: str | Path) -> nn.Module:
     try:
         model = _CLASSES[meta["model"]](**meta["config"])
         model.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} does not fit a model of this version: train it anew") from error
+    except (KeyError, TypeError, RuntimeError):
+        raise ValueError(f"{path} does not fit a model of this version: train it anew") from None
     model.meta = meta
     return model.eval()

@@ -24,8 +24,8 @@ def _device(device: str | None) -> torch.device:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"there is no device {device!r}: use 'cpu' or 'cuda'") from error
+    except (RuntimeError, TypeError):
+        raise ValueError(f"there is no device {device!r}: use 'cpu' or 'cuda'") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("no CUDA device was found: use device='cpu'")
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.distributed.is_initialized():
@@ -84,17 +84,19 @@ def fit_superres(
         raise ValueError(f"there is no profile {profile!r}: choose one of {', '.join(PROFILES)}")
     try:
         recipe = replace(PROFILES[profile], **changes)
-    except TypeError as error:
+    except TypeError:
         unknown = sorted(set(changes) - {f.name for f in fields(Recipe)})
         raise ValueError(
             f"a recipe has no {', '.join(unknown)}: see the fields of srlib.train.Recipe"
-        ) from error
+        ) from None
     device = _device(device)
     trainer = Trainer(case, recipe, seed, device)
     reference = metrics.reference_statistics(case.hr)
     path = Path(out) / f"{case.name}-{case.source}-{seed}.checkpoint" if out else None
     if path and path.exists():
         trainer.resume(path)
+    elif path and trainer.rank == 0:
+        trainer.save(path)
     start = time.monotonic() - trainer.seconds
     bar = tqdm(
         total=recipe.iterations,
