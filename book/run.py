@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,20 +79,27 @@ def environment(out_dir: Path) -> dict[str, str]:
     }
 
 
+def kernel_bytes(worker: int) -> int:
+    """Memory that the kernel of a worker and its helpers hold now."""
+    try:
+        return sum(p.memory_info().rss for p in psutil.Process(worker).children(recursive=True))
+    except psutil.Error:
+        return 0
+
+
 def wait(process: subprocess.Popen, limit: float) -> tuple[int, float, float, bool]:
-    """Wait at most ``limit`` seconds: exit status, CPU seconds and peak MB, timed out."""
-    deadline, late = time.monotonic() + limit, False
+    """Wait at most ``limit`` s: exit status, CPU seconds, peak MB of the kernel, timed out."""
+    deadline, peak, late = time.monotonic() + limit, 0, False
     while True:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
-            unit = 2**20 if sys.platform == "darwin" else 2**10
-            cpu = usage.ru_utime + usage.ru_stime
-            return process.returncode, cpu, usage.ru_maxrss / unit, late
+            return process.returncode, usage.ru_utime + usage.ru_stime, peak / 2**20, late
+        peak = max(peak, kernel_bytes(process.pid))
         if time.monotonic() > deadline and not late:
             late = True
             process.send_signal(signal.SIGKILL)
-        time.sleep(0.1)
+        time.sleep(0.2)
 
 
 def error_of(copy: Path, log: Path) -> tuple[bool, str]:

@@ -2,6 +2,7 @@
 
 import json
 
+import nbformat
 import pytest
 
 from book import run
@@ -29,8 +30,6 @@ def test_no_claim_without_a_notebook():
 
 
 def one_cell(folder, name: str, source: str):
-    import nbformat
-
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
     path = folder / f"{name}.ipynb"
@@ -50,7 +49,15 @@ def test_kernel_is_this_interpreter_with_one_thread(tmp_path):
     check += "assert os.environ['OMP_NUM_THREADS'] == '1'"
     row = run.run_one(one_cell(tmp_path, "who", check), {}, prepared(tmp_path), 60)
     assert row.ok, row.error
-    assert 20 < row.megabytes < 2000
+
+
+@pytest.mark.notebook
+def test_memory_and_cpu_are_those_of_the_kernel(tmp_path):
+    use = "import time\nbig = b'x' * 300_000_000\nend = time.process_time() + 2\n"
+    use += "while time.process_time() < end: pass"
+    row = run.run_one(one_cell(tmp_path, "big", use), {}, prepared(tmp_path), 60)
+    assert 300 < row.megabytes < 500
+    assert row.cpu > 2
 
 
 @pytest.mark.notebook
