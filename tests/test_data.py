@@ -43,6 +43,7 @@ def test_sr02_any_label_set_becomes_0_1_2(values):
 def test_sr02_named_values_decide_the_order():
     image = np.array([[0, 170, 85], [85, 85, 0]], np.uint8)
     assert encode_labels(image, [85, 0, 170]).tolist() == [[1, 2, 0], [0, 0, 1]]
+    assert encode_labels(image, [170, 0, 85]).tolist() == [[1, 0, 2], [2, 2, 1]]
     assert encode_labels(image == 85, [1, 0]).tolist() == [[1, 1, 0], [0, 0, 1]]
     with pytest.raises(ValueError, match="value 170 is none of"):
         encode_labels(image, [0, 85])

@@ -86,6 +86,8 @@ def test_gap15_temperature_sharpens_the_comparison():
     ]
     for t, value in zip((1, 10, 100), loss, strict=True):
         assert value == pytest.approx(1 / (1 + np.exp(0.2 * t)) ** 2, rel=1e-3, abs=1e-9)
+    under_sampled = voxelwise_loss(soft, channels(coarse, 2), 4, "nearest")  # without softmax
+    assert under_sampled.item() == pytest.approx(0.4**2)
 
 
 @pytest.mark.parametrize(("voxelwise", "anchored"), [(0.0049, False), (0.005, True), (0.2, True)])
