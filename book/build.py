@@ -26,8 +26,14 @@ PACKAGES = {
         "es5/ui": "mathjax/ui",
     },
     "requirejs@2.3.8": {"require.js": "require.js"},
-    "@jupyter-widgets/html-manager@1.0.15": {"dist/embed-amd.js": "embed-amd.js"},
+    "@jupyter-widgets/html-manager@1.0.15": {
+        "dist/embed-amd.js": "embed-amd.js",
+        "dist/1551f4f60c37af51121f.woff2": "widgets/1551f4f60c37af51121f.woff2",
+        "dist/7a3337626410ca2f4071.woff2": "widgets/7a3337626410ca2f4071.woff2",
+        "dist/d878b0a6a1144760244f.woff2": "widgets/d878b0a6a1144760244f.woff2",
+    },
 }
+WIDGETS = Path("notebooks/@jupyter-widgets/html-manager/dist")  # where the widgets look for fonts
 LIMIT = 3600
 
 
@@ -121,6 +127,8 @@ def build(out_dir: Path) -> Path:
         raise RuntimeError("\n".join(["The book was not built:", *found, f"The whole log: {log}"]))
     shutil.rmtree(pages, ignore_errors=True)
     shutil.move(source / "_build" / "html", pages)
+    if (VENDOR / "widgets").exists():
+        shutil.copytree(VENDOR / "widgets", pages / WIDGETS)
     return pages / "index.html"
 
 
