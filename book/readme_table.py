@@ -112,7 +112,8 @@ def study_table(folder: Path) -> str:
         for column in columns:
             seen = [run[column] for run in found]
             half = (max(seen) - min(seen)) / 2
-            cells.append(f"{results.number(sum(seen) / len(seen))} ± {results.number(half, 1)}")
+            spread = f" ± {results.number(half, 1)}" if len(seen) > 1 else ""
+            cells.append(results.number(sum(seen) / len(seen)) + spread)
         label = "none: the recipe" if name == "recipe" else name
         rows.append(f"| {label} | {' | '.join(cells)} | {len(found)} |")
     return "\n".join(rows) if arms else "This study has not been run yet."
