@@ -50,7 +50,8 @@ def unpack(archive: Path, wanted: dict[str, str], folder: Path) -> None:
 
 def fetch_vendor() -> None:
     """Fetch MathJax and the widgets' scripts with npm, once; warn if that cannot be done."""
-    if VENDOR.exists():
+    targets = [VENDOR / target for wanted in PACKAGES.values() for target in wanted.values()]
+    if all(target.exists() for target in targets):
         return
     try:
         with tempfile.TemporaryDirectory() as scratch:
@@ -62,6 +63,7 @@ def fetch_vendor() -> None:
                     command, cwd=scratch, check=True, capture_output=True, text=True, timeout=120
                 )
                 unpack(Path(scratch) / done.stdout.split()[-1], wanted, ready)
+            shutil.rmtree(VENDOR, ignore_errors=True)
             shutil.move(ready, VENDOR)
     except (OSError, subprocess.SubprocessError, tarfile.TarError):
         print("warning: npm could not fetch MathJax: the pages will load it from the network")
