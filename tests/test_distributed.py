@@ -28,7 +28,10 @@ def fit(name, **changes):
     model = train.fit_superres(case, "smoke", 3, "cpu", **{**TINY, **changes})
     models.save(model, out / f"{name}-{rank}.safetensors", model.meta)
 
+saves, save = [], train.Trainer.save
+train.Trainer.save = lambda self, path: (saves.append(path), save(self, path))
 fit("own", out=out)
+(out / f"saves-{rank}").write_text(str(len(saves)))
 endless = dict(iterations=10**6, check_every=10**6)
 fit("late", seconds=0.5 if rank == 0 else 500, **endless)
 os.environ["RANK"] = "0"  # both draw the same windows: the mean gradient is that of one process
@@ -95,4 +98,6 @@ def test_all_stop_when_the_time_of_one_is_up(folder):
 
 
 def test_one_process_writes_the_checkpoint(folder):
+    """At the start and at both checks."""
+    assert [int((folder / f"saves-{rank}").read_text()) for rank in (0, 1)] == [3, 0]
     assert [p.name for p in folder.glob("*.checkpoint")] == ["case3-twin-3.checkpoint"]

@@ -58,6 +58,15 @@ def test_cf_sr08_parameters_of_the_paper_generator(scale_factor):
     assert round(found / 1e6, 2) == millions
 
 
+def test_cf_sr08_the_block_is_added_to_its_input():
+    model = noisy(PaperGenerator(2, 3, 2))
+    torch.nn.init.zeros_(model.block[2][1].weight)
+    torch.nn.init.zeros_(model.block[2][1].bias)
+    x = torch.rand(2, 3, 3, 3, 3, generator=torch.Generator().manual_seed(4)).double()
+    out = model.logits(x)
+    assert (out[0] != out[1]).all()
+
+
 def test_cf_sr09_parameters_of_the_paper_critic():
     by_hand = [conv(3, 64, 4, 2), conv(64, 128, 4, 2), conv(128, 256, 4, 2), conv(256, 512, 3, 2)]
     assert parameters(PaperCritic(3)) == sum(by_hand) + conv(512, 1, 4, 2) == 1_847_233

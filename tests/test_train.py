@@ -77,6 +77,21 @@ def test_sr03_the_generator_gets_phases_and_noise(anode, cathode, noise):
             assert z.std().item() == pytest.approx(1, abs=0.1)
 
 
+def test_sr20_windows_and_noise_follow_seed_and_iteration(anode):
+    def drawn(seed: int, iteration: int) -> torch.Tensor:
+        t, seen = trainer(anode, seed), []
+        t.generator.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        t.iteration = iteration
+        t.step()
+        return seen[0]
+
+    first = drawn(0, 3)
+    assert torch.equal(first, drawn(0, 3))
+    for other in (drawn(1, 3), drawn(0, 4)):
+        assert not torch.equal(first[:, :3], other[:, :3])
+        assert not torch.equal(first[:, 3:], other[:, 3:])
+
+
 def test_sr13_168_slices_of_56(anode, monkeypatch):
     volume = torch.rand(2, 3, 56, 56, 56)
     slices = torch.cat([train.slice_volume(volume[:1], axis) for axis in range(3)])
@@ -225,6 +240,27 @@ def test_me12_history_holds_gap_scores_and_errors(anode):
     assert model.meta["best_iteration"] == best["iteration"]
     assert json.loads(json.dumps(model.meta))["recipe"]["width"] == 4
     assert not model.training
+
+
+@pytest.mark.parametrize("better", [0, 1])
+def test_the_best_of_the_checked_models_is_returned(anode, monkeypatch, better):
+    checked, scores = [], [2.0, 1.0] if better else [1.0, 2.0]
+    check, quality = Trainer.check, adversarial.quality
+
+    def judged(*given):
+        return {**quality(*given), "score": scores[len(checked)]}
+
+    def watched(self, reference):
+        found = check(self, reference)
+        checked.append(weights(self.model))
+        return found
+
+    monkeypatch.setattr(adversarial, "quality", judged)
+    monkeypatch.setattr(Trainer, "check", watched)
+    model = fit(anode)
+    assert not same(*checked)
+    assert same(weights(model), checked[better])
+    assert model.meta["best_iteration"] == (6 if better else 3)
 
 
 def test_me12_the_gap_is_real_minus_fake(anode, monkeypatch):
