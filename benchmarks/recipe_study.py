@@ -27,6 +27,7 @@ ARMS = {
     "noise-0": {"noise_channels": 0},
     "noise-4": {"noise_channels": 4},
     "no-evenness": {"evenness": 0.0},
+    "no-finish": {"finish": 0},
 }
 
 

@@ -85,8 +85,9 @@ class StubbornServer:
                     content = content[start:]
                     shown = start + 1000 if habit == "other" else start
                     end = start + len(content)
-                    self.head(206, len(content),
-                              **{"Content-Range": f"bytes {shown}-{end - 1}/{end}"})
+                    self.head(
+                        206, len(content), **{"Content-Range": f"bytes {shown}-{end - 1}/{end}"}
+                    )
                 if habit == "trickle":
                     for byte in content:
                         self.wfile.write(bytes([byte]))

@@ -52,9 +52,12 @@ def shelf(server, monkeypatch):
             server.files[path] = body
             server.habits[path] = words.split(", ")
         file = download.File(
-            name, "group", tuple((other if i % 2 else server.url) + p for i, p in enumerate(paths)),
+            name,
+            "group",
+            tuple((other if i % 2 else server.url) + p for i, p in enumerate(paths)),
             known or "sha256:" + hashlib.sha256(body).hexdigest(),
-            len(body) if size else None, **facts,
+            len(body) if size else None,
+            **facts,
         )
         download.REGISTRY.append(file)
         return file
@@ -72,8 +75,13 @@ def hasty(server, monkeypatch, request):
 def run(*arguments, **environment):
     """The script in its own process: (exit code, stdout, stderr, seconds)."""
     start = time.monotonic()
-    done = subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True,
-                          text=True, timeout=60, env={**os.environ, **environment})
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
     return done.returncode, done.stdout, done.stderr, time.monotonic() - start
 
 
@@ -90,8 +98,22 @@ def test_a_file_is_fetched_once_and_then_kept(shelf, server, tmp_path):
     assert leftovers(tmp_path) == ["a.tif"]
 
 
-@pytest.mark.parametrize("habit", ["404", "500", "wrong", "short", "silent", "stall 0", "endless",
-                                   "trickle", "drop 0", "to /loop", "to http://127.0.0.1:1/x"])
+@pytest.mark.parametrize(
+    "habit",
+    [
+        "404",
+        "500",
+        "wrong",
+        "short",
+        "silent",
+        "stall 0",
+        "endless",
+        "trickle",
+        "drop 0",
+        "to /loop",
+        "to http://127.0.0.1:1/x",
+    ],
+)
 def test_a_bad_address_is_left_for_the_next(shelf, server, hasty, tmp_path, habit):
     server.habits["/loop"] = ["to /loop"]
     shelf("a.tif", BODY, habit, "ok")
@@ -161,8 +183,10 @@ def test_a_wrong_range_is_refused(shelf, server, tmp_path):
 
 def test_a_killed_download_goes_on(shelf, server, tmp_path):
     file = shelf("a.tif", BODY, "stall 65536, ok")
-    code = (f"from data import download; download.REGISTRY = [download.{file!r}]; "
-            f"download.fetch('a.tif', {str(tmp_path)!r})")
+    code = (
+        f"from data import download; download.REGISTRY = [download.{file!r}]; "
+        f"download.fetch('a.tif', {str(tmp_path)!r})"
+    )
     child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     part, end = tmp_path / "a.tif.part", time.monotonic() + 30
     while not (part.exists() and part.stat().st_size == 65536) and time.monotonic() < end:
@@ -279,8 +303,15 @@ def test_without_a_network_one_sentence_in_five_seconds(tmp_path):
         free.bind(("127.0.0.1", 0))
         proxy = f"http://127.0.0.1:{free.getsockname()[1]}"
     for group in ("case3", "zenodo"):
-        code, out, words, seconds = run(group, "--dest", tmp_path, HTTPS_PROXY=proxy,
-                                        https_proxy=proxy, NO_PROXY="", no_proxy="")
+        code, out, words, seconds = run(
+            group,
+            "--dest",
+            tmp_path,
+            HTTPS_PROXY=proxy,
+            https_proxy=proxy,
+            NO_PROXY="",
+            no_proxy="",
+        )
         assert code == 1 and out == "" and words.startswith("No network") and seconds < 5
         assert words.count("\n") == 1
     assert leftovers(tmp_path) == []
@@ -365,8 +396,12 @@ def test_other_bad_archives_are_refused(tmp_path):
     content[5000] ^= 1
     lying = pack(tmp_path / "lying.zip", [("big.bin", bytes(2_000_000))]).read_bytes()
     lying = lying.replace((2_000_000).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
-    bodies = {"flipped.zip": bytes(content), "cut.zip": bytes(content[:-30]), "lying.zip": lying,
-              "text.zip": b"not a zip"}
+    bodies = {
+        "flipped.zip": bytes(content),
+        "cut.zip": bytes(content[:-30]),
+        "lying.zip": lying,
+        "text.zip": b"not a zip",
+    }
     for name, body in bodies.items():
         (tmp_path / name).write_bytes(body)
         with pytest.raises(download.DownloadError, match="cannot be unpacked"):
@@ -467,8 +502,10 @@ def test_the_registry_is_complete():
         assert file.bytes or kind == "gitblob"
         assert file.licence == "MIT" and file.content
         assert len({a.split("/")[2] for a in file.addresses}) == 3
-        assert all(a.startswith("https://") and a.endswith("/" + file.name) and " " not in a
-                   for a in file.addresses)
+        assert all(
+            a.startswith("https://") and a.endswith("/" + file.name) and " " not in a
+            for a in file.addresses
+        )
 
 
 @pytest.mark.parametrize("file", download.REGISTRY, ids=lambda file: file.name)
@@ -494,16 +531,32 @@ def test_the_list_shows_every_file_and_what_is_here(tmp_path):
     rows = {line.split()[0]: line.split() for line in out.splitlines() if line[0] != " "}
     assert code == 0 and words == "" and len(rows) == 17
     assert rows["SOFC_lr_input.tif"] == [
-        "SOFC_lr_input.tif", "case3", "249458", "-", "MIT", "wrong", "hash"]
+        "SOFC_lr_input.tif",
+        "case3",
+        "249458",
+        "-",
+        "MIT",
+        "wrong",
+        "hash",
+    ]
     assert rows["SEM_lr_input.tif"] == [
-        "SEM_lr_input.tif", "case4", "2118490", "400", "nm", "MIT", "no"]
+        "SEM_lr_input.tif",
+        "case4",
+        "2118490",
+        "400",
+        "nm",
+        "MIT",
+        "no",
+    ]
     for file in download.REGISTRY:
         assert file.content in out and file.addresses[0] in out
 
 
 def test_the_script_needs_neither_torch_nor_the_library():
-    code = (f"import sys, runpy; sys.path.insert(0, {str(SCRIPT.parent)!r}); "
-            f"runpy.run_path({str(SCRIPT)!r}); "
-            "print([m for m in ('torch', 'srlib', 'numpy') if m in sys.modules])")
+    code = (
+        f"import sys, runpy; sys.path.insert(0, {str(SCRIPT.parent)!r}); "
+        f"runpy.run_path({str(SCRIPT)!r}); "
+        "print([m for m in ('torch', 'srlib', 'numpy') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
     assert done.stdout.strip() == "[]", done.stderr

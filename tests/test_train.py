@@ -302,7 +302,9 @@ def test_quality_of_the_truth_is_better_than_of_interpolation(anode):
 
 
 def test_the_voxelwise_loss_falls(anode):
-    settings = dict(skip=False, ema=0.0, warmup=5, lr_generator=4e-3, width=8)
+    settings = dict(
+        skip=False, weight=100.0, evenness=0.0, ema=0.0, warmup=5, lr_generator=4e-3, width=8
+    )
     history = fit(anode, iterations=45, check_every=15, **settings).meta["history"]
     found = [h["voxelwise"] for h in history]
     assert found[-1] < 0.5 * found[0]

@@ -59,6 +59,8 @@ class LaptopGenerator(nn.Module):
         registration: ``"corner"`` for under-sampled data, ``"centre"`` for under-resolved.
         phase_map: ``(n, m)`` rows of 0 and 1: which coarse phase each fine phase looks like.
         skip: Add the interpolated coarse phases (False: an ablation).
+        finish: Channels of two last convolutions on the fine grid, which see the phases of
+            neighbouring voxels and remove specks; 0 for none.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class LaptopGenerator(nn.Module):
         registration: str = "corner",
         phase_map: list[list[float]] | None = None,
         skip: bool = True,
+        finish: int = 16,
     ) -> None:
         super().__init__()
         if scale_factor not in (2, 4, 8):
@@ -91,6 +94,7 @@ class LaptopGenerator(nn.Module):
             registration=registration,
             phase_map=phase_map,
             skip=skip,
+            finish=finish,
         )
         self.n_lr, self.n_phases, self.noise_channels = n_lr, n_phases, noise_channels
         self.scale_factor, self.registration = int(scale_factor), registration
@@ -104,6 +108,17 @@ class LaptopGenerator(nn.Module):
             self.head.weight.mul_(0.3)
         self.coarse_halo = 1 + 2 * blocks
         fine_halo = sum(2 / 2**i for i in range(steps - 1)) + 2 ** (1 - steps)
+        self.finish = None
+        if finish:
+            fine_halo += 2 ** (1 - steps)
+            self.finish = nn.Sequential(
+                nn.Conv3d(n_phases, finish, 3, padding=1),
+                nn.LeakyReLU(0.2),
+                nn.Conv3d(finish, n_phases, 3, padding=1),
+            )
+            with torch.no_grad():
+                self.finish[-1].weight.mul_(0.25)
+                self.finish[-1].bias.zero_()
         self.halo = self.coarse_halo + ceil(fine_halo)
         self.mix = None
         if skip:
@@ -132,6 +147,8 @@ class LaptopGenerator(nn.Module):
                 f = self.scale_factor
                 lr = lr[(..., *(slice(f * k.start, f * k.stop) for k in keep))]
             out = out + lr
+        if self.finish is not None:
+            out = out + self.finish(out).float()
         return out
 
     def forward(self, x: Tensor, keep: tuple[slice, slice, slice] | None = None) -> Tensor:

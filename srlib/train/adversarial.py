@@ -48,6 +48,7 @@ def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
             registration="corner" if case.mode == "nearest" else "centre",
             phase_map=case.phase_map.tolist(),
             skip=recipe.skip,
+            finish=recipe.finish,
         )
     make = models.PaperCritic if recipe.network == "paper" else models.LaptopCritic
     return generator, [make(n) for _ in range(1 if case.normals is None else 3)]

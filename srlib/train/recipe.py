@@ -24,12 +24,13 @@ class Recipe:
     warmup: int = 50  # iterations; then flat to half, then linear to 2 %
     decay: bool = True
     penalty: float = 10.0  # weight of the gradient penalty
-    weight: float = 100.0  # c, of the voxel-wise loss
+    weight: float = 30.0  # c, of the voxel-wise loss
     gate: float = 0.005  # b, below which the voxel-wise loss is silent
-    evenness: float = 50.0  # weight of the evenness loss
+    evenness: float = 100.0  # weight of the evenness loss
     noise_channels: int = 1
     width: int = 32
     skip: bool = True
+    finish: int = 16  # channels of the last layers, on the fine grid; 0 for none
     ema: float = 0.998  # 0 keeps the last weights
     check_every: int = 500  # iterations between checks of the volume
     check_edge: int = 64  # coarse voxels an edge of the checked part
@@ -39,7 +40,7 @@ class Recipe:
         if self.network not in ("laptop", "paper"):
             raise ValueError(f"network must be 'laptop' or 'paper', not {self.network!r}")
         counts = "iterations window batch critic_steps generator_every width check_every check_edge"
-        for least, names in ((1, counts), (0, "halo crop noise_channels")):
+        for least, names in ((1, counts), (0, "halo crop noise_channels finish")):
             for name in names.split():
                 value = getattr(self, name)
                 if not isinstance(value, int) or value < least:
