@@ -1,7 +1,7 @@
 """Inputs: the case studies, a user's own images, and random windows of both."""
 
-import logging
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from srlib import twins
 from srlib.degrade import MODES, downsample, exact_scale, simulate_lr
+from srlib.files import encode_labels, read_labels  # noqa: F401 (both belong to this interface)
 
 SOURCES = ("auto", "real", "twin")
-MAX_PHASES = 16
 
 
 @dataclass
@@ -64,6 +64,14 @@ class Case:
             raise ValueError("hr must be a list of at least one fine image")
         fine = set().union(*(_check_labels(image, n, "fine image", 2) for image in self.hr))
         coarse = _check_labels(self.lr, m, "coarse volume", 3)
+        for number, image in enumerate(self.hr):
+            lacks = [p for phase, p in enumerate(self.phases) if phase not in image]
+            if lacks and len(fine) == n:  # another image has them
+                warnings.warn(
+                    f"fine image {number} has no {lacks[0]!r}: if its file should have, read every "
+                    "image with read_labels(path, labels=[value of phase 0, of phase 1, ...])",
+                    stacklevel=3,
+                )
         missing = [name for phase, name in enumerate(self.phases) if phase not in fine]
         missing += [name for phase, name in enumerate(self.lr_phases) if phase not in coarse]
         if missing:
@@ -117,97 +125,9 @@ def _check_labels(labels: np.ndarray, n: int, what: str, ndim: int) -> list[int]
     return found
 
 
-def encode_labels(values: np.ndarray, labels: list[float] | None = None) -> np.ndarray:
-    """Phases 0, 1, 2 ... of an image whose phases have other numbers, such as 0, 85 and 170.
-
-    Args:
-        values: Segmented image or volume of any numeric type.
-        labels: The value of phase 0, 1, ...; None for the sorted values that occur.
-
-    Returns:
-        ``uint8`` of the same shape.
-
-    Raises:
-        ValueError: for NaN, unknown values, or so many that it must be a grey image.
-    """
-    values = np.asarray(values)
-    if values.dtype.kind not in "buif":
-        raise ValueError(f"phases must be numbers, not {values.dtype}")
-    if values.size == 0:
-        raise ValueError(f"the image is empty: its shape is {values.shape}")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise ValueError("the image has NaN or infinite values: mask or fill them first")
-    found = np.unique(values)
-    if labels is None:
-        if len(found) > MAX_PHASES:
-            raise ValueError(f"{len(found)} different values look grey: segment the image first")
-        labels = found.tolist()
-    unknown = np.setdiff1d(found, labels)
-    if unknown.size:
-        raise ValueError(f"value {unknown[0]} is none of {list(labels)}: name every value")
-    order = np.argsort(labels)
-    return order[np.searchsorted(np.asarray(labels)[order], values)].astype(np.uint8)
-
-
-def read_labels(path: str | Path, labels: list[float] | None = None) -> np.ndarray:
-    """Read a segmented TIFF (also BigTIFF), ``.npy`` or zarr array as phases 0, 1, 2 ...
-
-    Args:
-        path: The file. A stack of one image is an image.
-        labels: As in :func:`encode_labels`.
-
-    Returns:
-        ``uint8`` ``(H, W)`` or ``(D, H, W)``.
-
-    Raises:
-        ValueError: if it is missing, damaged, in colour, grey, or of other dimensions.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise ValueError(f"there is no file {path}: check the name, or run data/download.py")
-    colour = False
-    try:
-        if path.suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
-        elif path.suffix == ".zarr":
-            import zarr
-
-            values = np.asarray(zarr.open_array(path, mode="r"))
-        else:
-            values, colour = _read_tiff(path)
-    except Exception:
-        raise ValueError(
-            f"{path.name} is not a TIFF, .npy or .zarr file that can be read, or is incomplete: "
-            "fetch or save it again"
-        ) from None
-    if colour:
-        raise ValueError(f"{path.name} is in colour: save it as one number per phase")
-    values = values[0] if values.ndim == 3 and len(values) == 1 else values
-    if values.ndim not in (2, 3):
-        raise ValueError(f"{path.name} has the shape {values.shape}: a 2D or 3D image is needed")
-    return encode_labels(values, labels)
-
-
-def _read_tiff(path: Path) -> tuple[np.ndarray, bool]:
-    """Values, and whether they are colours; missing pages, which tifffile only logs, are raised."""
-    import tifffile
-
-    errors, handler, log = [], logging.Handler(logging.ERROR), logging.getLogger("tifffile")
-    handler.emit = errors.append
-    log.addHandler(handler)
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            values, axes = tiff.series[0].asarray(), tiff.series[0].axes
-    finally:
-        log.removeHandler(handler)
-    if errors:
-        raise ValueError(errors[0].getMessage())
-    return values, "S" in axes
-
-
 def _find(name: str) -> Path | None:
     folders = [os.environ.get("SRLIB_DATA"), Path(__file__).parents[1] / "data" / "raw"]
-    found = (Path(folder) / name for folder in folders if folder)
+    found = (Path(folder).expanduser() / name for folder in folders if folder)
     return next((path for path in found if path.is_file()), None)
 
 
@@ -258,8 +178,8 @@ def load(name: str, source: str = "auto", seed: int = 0, edge: int = 256) -> Cas
     found = [_find(f) for f in files]
     if source == "real" and None in found:
         raise ValueError(
-            f"{files[found.index(None)]} is not here: run 'python data/download.py {name}', or set "
-            "SRLIB_DATA to its folder, or use source='twin'"
+            f"{files[found.index(None)]} is not here: run 'python data/download.py "
+            f"{name.removesuffix('x8')}', or set SRLIB_DATA to its folder, or use source='twin'"
         )
     if source != "twin" and None not in found:
         lr, hr = (read_labels(path) for path in found)

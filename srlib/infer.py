@@ -16,6 +16,7 @@ from torch import nn
 from tqdm.std import tqdm
 
 from srlib.data import one_hot
+from srlib.files import open_volume
 from srlib.models.laptop import upsample
 
 TILE = 32  # coarse voxels an edge: 128^3 fine voxels at scale factor 4
@@ -49,7 +50,7 @@ def position_noise(
         ``float32`` ``(C, D, H, W)``.
     """
     key = np.arange(channels, dtype=np.uint64).reshape(-1, 1, 1, 1)
-    key = _scramble(key + _scramble(np.uint64([seed % 2**63]) + np.uint64(1)))
+    key = _scramble(key + _scramble(np.uint64([int(seed) % 2**63]) + np.uint64(1)))
     for axis, (first, n) in enumerate(zip(start, shape, strict=True)):
         index = np.arange(first, first + n)
         index = (index % period[axis] if period else index).astype(np.uint64)
@@ -214,6 +215,9 @@ def interpolate(
     """
     if method not in ("nearest", "linear"):
         raise ValueError(f"method must be 'nearest' or 'linear', not {method!r}")
+    if scale_factor != int(scale_factor) or scale_factor < 1:
+        raise ValueError(f"interpolation needs a whole scale factor, not {scale_factor}")
+    scale_factor = int(scale_factor)
     if method == "nearest":
         shift = scale_factor // 2 if mode == "nearest" else 0
         fine = lr
@@ -223,32 +227,6 @@ def interpolate(
         return fine
     registration = "corner" if mode == "nearest" else "centre"
     return _argmax(upsample(one_hot(lr, n_phases)[None], scale_factor, registration)).numpy()
-
-
-def open_volume(path: str | Path):
-    """A volume on disk as something that can be sliced: TIFF (memory-mapped) or zarr array.
-
-    Raises:
-        ValueError: if it cannot be read in parts: a compressed TIFF, or no volume at all.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise ValueError(f"there is no file {path}: check the name")
-    try:
-        if path.suffix == ".zarr":
-            import zarr
-
-            return zarr.open_array(path, mode="r")
-        import tifffile
-
-        with tifffile.TiffFile(path) as tiff:
-            if "S" in tiff.series[0].axes:
-                raise ValueError("in colour")
-        return tifffile.memmap(path, mode="r")
-    except Exception:
-        raise ValueError(
-            f"{path.name} cannot be read in parts: save labels as an uncompressed TIFF or as zarr"
-        ) from None
 
 
 def superres_to_file(
@@ -276,7 +254,9 @@ def superres_to_file(
     _check(model, lr.shape, crop, tile)
     if out_path.suffix not in (".tif", ".tiff", ".zarr"):
         raise ValueError(f"{out_path.name} must end in .tif, .tiff or .zarr")
-    partial = out_path.with_name(f"partial-{out_path.name}")
+    if out_path.resolve() == Path(lr_path).resolve():
+        raise ValueError(f"{out_path} is the input itself: choose another name for the output")
+    partial = out_path.with_name(f".partial-{out_path.name}")
     shape = output_shape(model, lr.shape, crop)
     try:
         out_path.parent.mkdir(parents=True, exist_ok=True)

@@ -142,14 +142,16 @@ def spread(values: Any) -> str:
 
 def plus_minus(mean: float, deviation: float) -> str:
     """``mean ± deviation`` with two significant digits of the deviation."""
-    if deviation == 0:
-        return f"{number(mean)} ± 0"
+    if deviation == 0 or not math.isfinite(mean + deviation):
+        return f"{number(mean)} ± {number(deviation)}"
     decimals = max(0, 1 - int(f"{abs(deviation):.1e}".split("e")[1]))
     return f"{mean:.{decimals}f} ± {deviation:.{decimals}f}"
 
 
 def number(value: float, digits: int = 3) -> str:
     """A number with ``digits`` significant digits, in plain decimals between 1e-4 and 1e6."""
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else "∞" if value > 0 else "-∞"
     if isinstance(value, Integral) or value == 0:
         return str(int(value))
     exponent = int(f"{value:.{digits - 1}e}".split("e")[1])

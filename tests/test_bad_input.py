@@ -271,7 +271,7 @@ TRAINING = {
         "does not fit into any fine image .*: use larger images",
     ),
     "scale factor 1.6": (
-        lambda _: fit(case(scale_factor=1.6), network="paper", window=64),
+        lambda _: fit(case(scale_factor=1.6), network="paper", window=64, halo=0),
         "needs a whole scale factor",
     ),
     "scale factor 16/3": (lambda _: models.LaptopGenerator(3, 3, 16 / 3), "profile='paper'"),
@@ -321,12 +321,12 @@ INFERENCE = {
     ),
     "stream a compressed TIFF": (
         lambda p: stream(p, source=tiff(p, labels((9, 9, 9)), compression="zlib")),
-        "save labels as an uncompressed TIFF or as zarr",
+        "save labels as one uncompressed TIFF stack or as zarr",
     ),
     "stream a text file": (lambda p: stream(p, source=text(p, "b.tif")), "uncompressed TIFF"),
     "stream a colour image": (
         lambda p: stream(p, source=tiff(p, labels((9, 9, 3)), photometric="rgb")),
-        "save labels as an uncompressed TIFF",
+        "save labels as one uncompressed TIFF",
     ),
     "stream an image": (lambda p: stream(p, source=tiff(p, labels((9, 9)))), r"\(D, H, W\)"),
     "stream floats": (

@@ -235,3 +235,35 @@ def test_p1a_p1b_real_cathode():
     fractions = metrics.volume_fractions(cathode.hr[0])
     assert fractions == pytest.approx([0.488, 0.389, 0.124], abs=6e-4)
     assert metrics.volume_fractions(cathode.lr) == pytest.approx([0.5797, 0.4203], abs=6e-5)
+
+
+def test_a_tiff_in_pieces_is_read_whole(tmp_path):
+    volume = np.arange(6 * 4 * 5, dtype=np.uint8).reshape(6, 4, 5) % 3
+    with tifffile.TiffWriter(tmp_path / "pages.tif") as writer:
+        for plane in volume:
+            writer.write(plane)
+    for part in (volume[:4], volume[4:]):
+        tifffile.imwrite(tmp_path / "pieces.tif", part, append=True, photometric="minisblack")
+    for name in ("pages.tif", "pieces.tif"):
+        assert (read_labels(tmp_path / name) == volume).all()
+
+
+def test_images_of_which_one_lacks_a_phase_are_named():
+    hr = [np.arange(900).reshape(30, 30).astype(np.uint8) % k for k in (3, 2)]
+    given = dict(
+        lr=labels_volume(), scale_factor=4, phases=["a", "b", "c"], lr_phases=["a", "b", "c"]
+    )
+    with pytest.warns(UserWarning, match="fine image 1 has no 'c'"):
+        Case("mine", hr, **given)
+
+
+def labels_volume() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 3, (9, 9, 9), dtype=np.uint8)
+
+
+def test_a_home_folder_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SRLIB_DATA", "~/files")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "x.tif").write_bytes(b"")
+    assert data._find("x.tif") == tmp_path / "files" / "x.tif"

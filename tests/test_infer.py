@@ -223,20 +223,37 @@ superres_to_file(Slow(), sys.argv[1], sys.argv[2], tile=2)
 """
 
 
+def test_the_output_cannot_be_the_input(tmp_path):
+    path = write(tmp_path / "lr.tif", labels((8, 8, 8)))
+    with pytest.raises(ValueError, match="the input itself"):
+        superres_to_file(Nearest(), path, path)
+    assert tifffile.imread(path).shape == (8, 8, 8)
+
+
+def test_numpy_seeds_and_whole_floats_are_numbers():
+    lr = labels((6, 6, 6))
+    assert (
+        position_noise(np.int64(7), 1, (0, 0, 0), (2, 2, 2))
+        == position_noise(7, 1, (0, 0, 0), (2, 2, 2))
+    ).all()
+    for method in ("nearest", "linear"):
+        assert (infer.interpolate(lr, 3, 4.0, method) == infer.interpolate(lr, 3, 4, method)).all()
+
+
 def test_a_killed_run_leaves_no_output(tmp_path):
     path, out = write(tmp_path / "lr.tif", labels((20, 20, 20))), tmp_path / "sr.tif"
     command = [sys.executable, "-c", KILLED, path, out]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[1])
     try:
         deadline = time.monotonic() + 60
-        while not (tmp_path / "partial-sr.tif").exists() and time.monotonic() < deadline:
+        while not (tmp_path / ".partial-sr.tif").exists() and time.monotonic() < deadline:
             assert process.poll() is None
             time.sleep(0.05)
         time.sleep(0.3)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert not out.exists() and (tmp_path / "partial-sr.tif").exists()
+    assert not out.exists() and (tmp_path / ".partial-sr.tif").exists()
     superres_to_file(Nearest(), path, out)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["lr.tif", "sr.tif"]
 

@@ -181,3 +181,12 @@ def test_the_file_is_json_for_other_tools(tmp_path):
     path = results.write("a", {"text": "µm ± 1"}, out_dir=tmp_path, **RUN)
     assert json.loads(path.read_text(encoding="utf-8"))["values"]["text"] == "µm ± 1"
     assert path.stat().st_mode & 0o077 == 0o044
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(float("nan"), "–"), (float("inf"), "∞"), (-float("inf"), "-∞"), (2.5, "2.50")],
+)
+def test_a_number_that_is_none_is_still_text(value, text):
+    assert results.number(value) == text
+    assert results.plus_minus(value, 0.5).startswith(text[:2])

@@ -24,10 +24,11 @@ ARROWS = {
     "results": set(),
     "checkpoint": set(),
     "losses": {"degrade"},
-    "data": {"degrade", "twins"},
+    "files": {"metrics"},
+    "data": {"degrade", "files", "twins"},
     "metrics": {"degrade"},
     "models": {"checkpoint"},
-    "infer": {"data", "models"},
+    "infer": {"data", "files", "models"},
     "train": {"checkpoint", "data", "degrade", "infer", "losses", "metrics", "models", "results"},
     "viz": {"results"},
 }

@@ -114,8 +114,9 @@ def fit_superres(
         if trainer.iteration % recipe.check_every and not last:
             continue
         found = trainer.check(reference)
-        for k in ("voxelwise", "gap", "penalty"):
-            found[k] = float(np.mean([step[k] for step in losses]))
+        for k in ("voxelwise", "anchored", "content", "style", "gap", "penalty"):
+            if seen := [step[k] for step in losses if k in step]:
+                found[k] = float(np.mean(seen))
         found["scores"] = next((s["scores"] for s in reversed(losses) if s["scores"]), [])
         trainer.seconds = found["seconds"] = time.monotonic() - start
         trainer.history.append(found)
@@ -130,7 +131,7 @@ def fit_superres(
             trainer.save(path)
         if callback:
             callback(trainer.history)
-        if late or found["stop"] < recipe.stop_below:
+        if late or _anyone(found["stop"] < recipe.stop_below, device):
             break
     bar.close()
     model = trainer.model
@@ -140,7 +141,7 @@ def fit_superres(
         "source": case.source,
         "profile": profile,
         "recipe": asdict(recipe),
-        "seed": seed,
+        "seed": trainer.seed,
         "data_sha256": json.loads(trainer.key())[2],
         "voxel_nm": case.voxel_nm,
         "commit": results.commit(),

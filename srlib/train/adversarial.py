@@ -83,7 +83,7 @@ def quality(labels: np.ndarray, lr: np.ndarray, case: Case, reference: dict) -> 
     scale = case.scale_factor
     out = {
         "fractions": float(np.abs(found["vf_error"]).mean()),
-        "areas": float(np.abs(list(found["area_error"].values())).mean()),
+        "areas": float(np.nanmean(np.abs(list(found["area_error"].values())))),
         "s2": float(found["s2_mean"]),
         "imprint": float(metrics.grid_imprint(labels, round(scale))),
         "anisotropy": float(metrics.anisotropy(labels)) if case.normals is None else 0.0,
@@ -107,7 +107,7 @@ class Trainer:
                 f"a training is checked tile by tile, which needs a whole scale factor, not "
                 f"{case.scale_factor}: resample the fine images to one"
             )
-        self.case, self.recipe, self.seed, self.device = case, recipe, seed, device
+        self.case, self.recipe, self.seed, self.device = case, recipe, int(seed), device
         self.rank = int(os.environ.get("RANK", 0))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -181,8 +181,11 @@ class Trainer:
                 log["gap"] -= gap.item() / r.critic_steps / len(groups)
                 log["penalty"] += penalty.item() / r.critic_steps / len(groups)
         core = lr[(..., *[slice(r.halo, -r.halo or None)] * 3)]
-        anchor = voxelwise_loss(sr, core, case.scale_factor, case.mode, self.phase_map)  # line 9
-        log["voxelwise"] = anchor.item()
+        anchor = voxelwise_loss(  # line 9
+            sr, core, case.scale_factor, case.mode, self.phase_map, r.temperature
+        )
+        log["voxelwise"], log["anchored"] = anchor.item(), float(anchor >= r.gate)
+        log["content"] = r.weight * log["voxelwise"] * log["anchored"]
         if update:
             with amp:
                 scores = [
@@ -196,6 +199,7 @@ class Trainer:
             self.update(self.optimisers[0], loss)  # line 14
             self.ema.update_parameters(self.generator)
             log["scores"] = scores.detach().float().view(3, -1).mean(1).tolist()
+            log["style"] = -float(np.mean(log["scores"]))
         self.iteration += 1
         return log
 

@@ -26,6 +26,7 @@ class Recipe:
     penalty: float = 10.0  # weight of the gradient penalty
     weight: float = 30.0  # c, of the voxel-wise loss
     gate: float = 0.005  # b, below which the voxel-wise loss is silent
+    temperature: float = 100.0  # of the softmax in the voxel-wise loss, mode "blur"
     evenness: float = 100.0  # weight of the evenness loss
     noise_channels: int = 1
     width: int = 32
@@ -47,6 +48,17 @@ class Recipe:
                     raise ValueError(
                         f"{name} must be a whole number, {least} or more, not {value!r}"
                     )
+        rates = "lr_generator lr_critic penalty weight gate temperature evenness ema stop_below"
+        for name in rates.split():
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not value >= 0:
+                raise ValueError(f"{name} must be a number, 0 or more, not {value!r}")
+        if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
+            raise ValueError(f"betas must be two numbers, not {self.betas!r}")
+        if self.check_edge < 4:
+            raise ValueError(f"check_edge must be 4 coarse voxels or more, not {self.check_edge}")
+        if self.network == "paper" and self.halo:
+            raise ValueError("the paper's network has no halo in training: use halo=0")
         if self.slices is not None and self.slices < 1:
             raise ValueError(f"slices must be 1 or more, or None for all, not {self.slices!r}")
         least = 56 if self.network == "paper" else 8

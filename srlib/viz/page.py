@@ -103,17 +103,17 @@ def provenance(
     """The sentence that ends a caption: which data, profile, seed and device.
 
     Args:
-        source: ``"real"`` or ``"twin"``.
+        source: ``"real"``, ``"twin"`` or ``"user"``.
         profile: ``"smoke"``, ``"laptop"`` or ``"paper"``.
         seed: One seed, or several.
         device: Where the model ran, e.g. ``"cpu"``.
 
     Raises:
-        ValueError: if ``source`` is neither real nor twin.
+        ValueError: if ``source`` is none of these.
     """
-    words = {"real": "Real data", "twin": "Synthetic twin data"}
+    words = {"real": "Real data", "twin": "Synthetic twin data", "user": "Own data"}
     if source not in words:
-        raise ValueError(f"source={source!r} should be 'real' or 'twin'.")
+        raise ValueError(f"source={source!r} should be 'real', 'twin' or 'user'.")
     parts = [words[source]]
     if profile:
         parts.append(f"profile {profile}")
@@ -194,6 +194,8 @@ def _best(rows: Mapping[str, Mapping[str, Any]], column: str, rule: str | float)
         value = cells.get(column)
         value = value[0] if isinstance(value, tuple) else value
         if isinstance(value, str) or value is None or row.startswith(("paper", "reference")):
+            continue
+        if not np.isfinite(value):
             continue
         if rule == "min":
             scores[row] = value

@@ -27,8 +27,10 @@ def training(
 
     Args:
         history: Records in order, each with ``"iteration"`` and any of ``"gap"`` (critic),
-            ``"voxelwise"``, ``"volume_fractions"``, ``"interphase_areas"`` (one for each pair),
-            ``"stop"`` (mean relative error of both), ``"imprint"`` and ``"anisotropy"``.
+            ``"style"`` and ``"content"`` (the two terms of the generator's loss), ``"voxelwise"``,
+            ``"anchored"`` (share of iterations with the voxel-wise loss above its gate),
+            ``"volume_fractions"``, ``"interphase_areas"`` (one for each pair), ``"stop"`` (mean
+            relative error of both), ``"imprint"`` and ``"anisotropy"``.
         phases: Phase names, darkest first.
         targets: ``"volume_fractions"`` and ``"interphase_areas"`` of the high-resolution image,
             drawn as dotted lines.
@@ -44,7 +46,10 @@ def training(
     figure, axes = new_figure(2, 3, height=5.2, sharex=True)
     gap, voxel, error, fractions, areas, signs = axes.flat
     _trace(gap, history, "gap", "critic gap", SOURCES[0])
+    _trace(gap, history, "style", "style: -D(fake)", SOURCES[1])
+    _trace(gap, history, "content", "content: c times loss", SOURCES[2])
     _trace(voxel, history, "voxelwise", "loss", SOURCES[0])
+    _trace(voxel, history, "anchored", "iterations above gate", SOURCES[1])
     voxel.set_yscale("log")
     voxel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     voxel.yaxis.set_major_formatter("{x:g}")
@@ -66,7 +71,7 @@ def training(
             if wanted:
                 ax.axhline(wanted[column], color=colour, linewidth=1.2, linestyle=":")
     titles = (
-        "critic gap",
+        "critic gap and the\ngenerator's two terms",
         "voxel-wise loss",
         "mean relative error of\nfractions and areas",
         "volume fraction",
