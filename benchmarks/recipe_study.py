@@ -16,7 +16,7 @@ from tqdm.std import tqdm
 from srlib import data, infer, metrics, results, train
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "laptop"
-ITERATIONS = 2000
+ITERATIONS = 1600
 ARMS = {
     "recipe": {},
     "voxel-weight-10": {"weight": 10.0},

@@ -198,6 +198,9 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=3600, help="seconds a notebook may take")
     parser.add_argument("stems", nargs="*", help="notebooks, such as 01_metrics; all if none")
     chosen = parser.parse_args()
+    known = [path.stem for path in notebooks()]
+    if unknown := set(chosen.stems) - set(known):
+        parser.error(f"there is no notebook {unknown.pop()!r}: choose from {', '.join(known)}")
     paths = [path for path in notebooks() if not chosen.stems or path.stem in chosen.stems]
     rows = run_all(chosen.profile, paths, ROOT / "_build" / chosen.profile, chosen.limit)
     failed = sum(not row.ok for row in rows)

@@ -39,7 +39,7 @@ def write(
     """Write ``out_dir/<notebook>.json``, whole or not at all.
 
     Args:
-        notebook: Name of the notebook without its ending, e.g. ``"12_case3_sofc"``.
+        notebook: Name of the notebook without its ending, e.g. ``"12_case3_fuel_cell"``.
         values: What was measured, nested dictionaries of numbers, text, lists and arrays.
             A tuple key such as the phase pair ``(0, 1)`` becomes ``"0-1"``.
         profile: ``"smoke"``, ``"laptop"`` or ``"paper"``.
@@ -58,7 +58,7 @@ def write(
             cannot be written.
     """
     if not notebook or Path(notebook).name != notebook:
-        raise ValueError(f"notebook={notebook!r} should be a plain name such as '12_case3_sofc'.")
+        raise ValueError(f"notebook={notebook!r} should be a plain name such as '12_case3_fuel_cell'.")
     if not isinstance(values, Mapping):
         raise ValueError(f"values is a {type(values).__name__}: give a dictionary of results.")
     record = {

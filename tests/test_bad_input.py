@@ -274,7 +274,7 @@ TRAINING = {
         lambda _: fit(case(scale_factor=1.6), network="paper", window=64, halo=0),
         "needs a whole scale factor",
     ),
-    "scale factor 16/3": (lambda _: models.LaptopGenerator(3, 3, 16 / 3), "profile='paper'"),
+    "scale factor 16/3": (lambda _: models.LaptopGenerator(3, 3, 16 / 3), "resample the images"),
     "generator without phase map": (lambda _: models.LaptopGenerator(2, 3, 4), "give a phase_map"),
     "unknown device": (
         lambda _: train.fit_superres(case(), "smoke", device="gpu"),

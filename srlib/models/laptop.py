@@ -80,7 +80,7 @@ class LaptopGenerator(nn.Module):
         if scale_factor not in (2, 4, 8):
             raise ValueError(
                 f"the laptop generator has scale factors 2, 4 and 8, not {scale_factor}: "
-                "use profile='paper' for others"
+                "resample the images to one of these"
             )
         if phase_map is None and n_lr != n_phases:
             raise ValueError(f"{n_phases} fine and {n_lr} coarse phases differ: give a phase_map")

@@ -1,4 +1,4 @@
-"""One style for every figure: fonts, colours, scale bars, and the checks of label images."""
+"""One style for every figure: fonts, colours and scale bars."""
 
 from __future__ import annotations
 
