@@ -80,7 +80,11 @@ def fuel_cell(values: dict) -> None:
     assert gaps["seed 0"] < gaps["linear"]
     truth = values["truth_percent"]
     assert truth["SuperRes, seed 0"]["two-point"] < 0.6 * truth["linear"]["two-point"]
-    assert values["physics"]["nearest"] == 0 < 0.02 < values["physics"]["blur"]
+    sampled, blurred = values["physics"].values()
+    assert sampled["mode 'nearest'"] == 0 < 0.02 < sampled["mode 'blur'"]
+    assert blurred["mode 'blur'"] < 0.005 < 0.02 < blurred["mode 'nearest'"]
+    assert [form["fine edge"] for form in values["forms"].values()] == [64] * 4
+    assert all(row["lost"] < 0.005 for row in values["at8"].values())
     assert values["entropy"]["8"] > values["entropy"]["4"] > 0.01
 
 
