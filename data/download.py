@@ -66,8 +66,9 @@ class File:
 
 def _from_github(repository: str, commit: str, path: str, members=(), **facts) -> File:
     places = tuple(p.format(repository=repository, commit=commit, path=path) for p in PLACES)
-    return File(PurePosixPath(path).name, addresses=places, members=tuple(dict(members).items()),
-                **facts)
+    return File(
+        PurePosixPath(path).name, addresses=places, members=tuple(dict(members).items()), **facts
+    )
 
 
 REGISTRY = [_from_github(**f) for f in tomllib.loads((HERE / "registry.toml").read_text())["file"]]
@@ -146,8 +147,11 @@ def _get(file: File, transfer: Transfer) -> list[Path]:
     target = transfer.folder / file.name
     if not matches(target, file.hash):
         if target.is_file():
-            print(f"{file.name} has a wrong hash: it is fetched again, and the one that was there "
-                  f"is kept as {file.name}.wrong.", file=sys.stderr)
+            print(
+                f"{file.name} has a wrong hash: it is fetched again, and the one that was there "
+                f"is kept as {file.name}.wrong.",
+                file=sys.stderr,
+            )
         transfer.bring(file.name, file.hash, file.bytes, file.addresses)
     if not all(matches(transfer.folder / name, known) for name, known in file.members):
         transfer.hold()
@@ -169,8 +173,10 @@ def _fetch_record(only: str, transfer: Transfer) -> list[Path]:
     paths = []
     for name in [only] if only else record:
         facts, place = record[name], f"files/{quote(name)}"
-        addresses = (f"{ZENODO}/api/records/{RECORD}/{place}/content",
-                     f"{ZENODO}/records/{RECORD}/{place}?download=1")
+        addresses = (
+            f"{ZENODO}/api/records/{RECORD}/{place}/content",
+            f"{ZENODO}/records/{RECORD}/{place}?download=1",
+        )
         known = facts.get("sha256", facts["md5"])
         paths += _get(File(name, "zenodo", addresses, known, facts["bytes"]), transfer)
         if "sha256" not in facts:
@@ -203,8 +209,10 @@ def _ask_zenodo(transfer: Transfer) -> dict[str, dict]:
             for f in reply.json()["files"]
         }
     except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-        raise DownloadError(f"Zenodo does not tell what record {RECORD} holds "
-                            f"({type(error).__name__}): try again later.") from None
+        raise DownloadError(
+            f"Zenodo does not tell what record {RECORD} holds "
+            f"({type(error).__name__}): try again later."
+        ) from None
 
 
 def _refusal(entries: list[zipfile.ZipInfo], max_bytes: int, max_files: int) -> str | None:
@@ -280,8 +288,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="every file but the Zenodo record")
     parser.add_argument("--list", action="store_true", help="show the files and stop")
     parser.add_argument("--dest", type=Path, default=default_folder(), help="the folder to fill")
-    parser.add_argument("--mirror", action="append", default=[], metavar="DIR_OR_URL",
-                        help="a folder or an address to try first; may be repeated")
+    parser.add_argument(
+        "--mirror",
+        action="append",
+        default=[],
+        metavar="DIR_OR_URL",
+        help="a folder or an address to try first; may be repeated",
+    )
     options = parser.parse_args(arguments)
     if options.list:
         print(table(options.dest.expanduser()))

@@ -43,8 +43,10 @@ class Offline(DownloadError):
     def __init__(self, names: list[str], reasons: str):
         self.names, self.reasons = names, reasons
         some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        super().__init__(f"No network, so {some} could not be fetched ({reasons}): connect and try "
-                         "again, or name a folder or an address that has the files with --mirror.")
+        super().__init__(
+            f"No network, so {some} could not be fetched ({reasons}): connect and try "
+            "again, or name a folder or an address that has the files with --mirror."
+        )
 
 
 class Refused(requests.RequestException):
@@ -101,8 +103,9 @@ class _Part:
         self.path, self.limit = path, size or UNKNOWN_LIMIT
         self.out = open(path, "ab")
         self.size = self.out.tell()
-        self.bar = tqdm(desc=path.stem, total=size, initial=self.size, unit="B", unit_scale=True,
-                        disable=None)
+        self.bar = tqdm(
+            desc=path.stem, total=size, initial=self.size, unit="B", unit_scale=True, disable=None
+        )
 
     def restart(self) -> None:
         if self.size:

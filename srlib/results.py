@@ -58,7 +58,7 @@ def write(
             cannot be written.
     """
     if not notebook or Path(notebook).name != notebook:
-        raise ValueError(f"notebook={notebook!r} should be a plain name such as '12_case3_fuel_cell'.")
+        raise ValueError(f"notebook={notebook!r} should be a plain name such as '01_metrics'.")
     if not isinstance(values, Mapping):
         raise ValueError(f"values is a {type(values).__name__}: give a dictionary of results.")
     record = {

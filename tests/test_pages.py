@@ -101,7 +101,7 @@ def test_provenance_names_data_profile_seeds_and_device():
     text = viz.provenance(source="twin", profile="laptop", seed=[0, 1], device="cpu")
     assert text == "Synthetic twin data; profile laptop; seeds 0, 1; device cpu."
     assert viz.provenance(source="real", seed=np.int64(4)) == "Real data; seed 4."
-    with pytest.raises(ValueError, match="should be 'real' or 'twin'"):
+    with pytest.raises(ValueError, match="should be 'real', 'twin' or 'user'"):
         viz.provenance(source="auto")
 
 
