@@ -72,15 +72,25 @@ class Case:
                     "image with read_labels(path, labels=[value of phase 0, of phase 1, ...])",
                     stacklevel=3,
                 )
-        missing = [name for phase, name in enumerate(self.phases) if phase not in fine]
-        missing += [name for phase, name in enumerate(self.lr_phases) if phase not in coarse]
-        if missing:
-            raise ValueError(f"no voxel has the phase {missing[0]!r}: leave it out of the names")
+        for what, names, there in (
+            ("phases", self.phases, fine),
+            ("lr_phases", self.lr_phases, coarse),
+        ):
+            if missing := [name for phase, name in enumerate(names) if phase not in there]:
+                image = "fine image" if what == "phases" else "coarse volume"
+                raise ValueError(
+                    f"no voxel of the {image} has the phase {missing[0]!r}: leave it out of {what}"
+                )
         if self.phase_map is None:
             if n != m:
                 raise ValueError(
                     f"say which of the {m} coarse phases each of the {n} fine phases looks like: "
                     f"phase_map, ({n}, {m}) of 0 and 1"
+                )
+            if set(self.phases) == set(self.lr_phases) and self.phases != self.lr_phases:
+                raise ValueError(
+                    f"lr_phases {self.lr_phases} are phases {self.phases} in another order: name "
+                    "both in the order of the numbers in their files, and give the phase_map"
                 )
             self.phase_map = np.eye(n, dtype=np.float32)
         try:

@@ -181,6 +181,10 @@ CASES = {
         lambda _: case(hr=[labels((60, 50), 2)], phases=["a", "b"]),
         "merge phases of the coarse volume",
     ),
+    "phases in another order": (
+        lambda _: case(lr_phases=["b", "a", "c"]),
+        "in another order: name both",
+    ),
     "no fine image": (lambda _: case(hr=[]), "list of at least one fine image"),
     "one array for the list": (lambda _: case(hr=labels((60, 50))), "must be a list"),
     "nested lists": (lambda _: case(lr=labels((3, 3, 3)).tolist()), "must be a numpy array"),
@@ -194,11 +198,11 @@ CASES = {
     "one coarse phase": (lambda _: case(lr=labels((9, 9, 9), 1)), "one phase only"),
     "missing fine phase": (
         lambda _: case(hr=[labels((60, 50), 2), labels((40, 40), 2)]),
-        "no voxel has the phase 'c': leave it out",
+        "no voxel of the fine image has the phase 'c': leave it out of phases",
     ),
     "missing coarse phase": (
         lambda _: case(lr=2 * labels((9, 9, 9), 2)),
-        "no voxel has the phase 'b': leave it out",
+        "no voxel of the coarse volume has the phase 'b': leave it out of lr_phases",
     ),
     "no phase map": (lambda _: two_of_three(), "say which of the 2 coarse phases"),
     "phase map on its side": (

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from book import readme_table
-from srlib import results, train, twins
+from srlib import models, results, train, twins
 
 
 def notebook(folder, name: str, *cells: tuple[str, str]) -> None:
@@ -83,5 +83,7 @@ def test_script_makes_a_volume_from_two_files(tmp_path, monkeypatch, capsys):
     exec(compile(script("README.md"), "README.md", "exec"), {})
     volume = tifffile.imread(tmp_path / "super.tif")
     assert volume.shape == (56, 64, 72) and volume.dtype == np.uint8
-    assert (volume[::4, ::4, ::4] == truth[4:-4:4, 4:-4:4, 4:-4:4]).mean() > 0.6
+    assert set(np.unique(volume)) <= {0, 85, 170}
+    assert (volume[::4, ::4, ::4] == 85 * truth[4:-4:4, 4:-4:4, 4:-4:4]).mean() > 0.6
+    assert models.load(tmp_path / "mine.safetensors").scale_factor == 4
     assert len(capsys.readouterr().out.strip().splitlines()) >= 2

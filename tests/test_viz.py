@@ -157,14 +157,14 @@ def test_inputs_and_output_cuts_both_volumes_at_the_same_place():
     figure = viz.inputs_and_output(hr, lr, sr, PHASES, scale_factor=2, axis=1, position=0.55)
     shown = {ax.get_title(): ax for ax in figure.axes}
     assert list(shown)[:3] == [
-        "high-res image, 30×20",
-        "low-res volume, 4×6×8",
+        "fine image, 30×20",
+        "coarse volume, 4×6×8",
         "super-res volume, 8×12×16",
     ]
-    for title in ("low-res slice", "super-res slice, same place"):
+    for title in ("coarse slice", "super-res slice, same place"):
         picture = shown[title].images[0].get_array()
         assert (picture == fields.palette(PHASES)[1]).all()
-    assert shown["high-res, middle"].images[0].get_extent()[2] == pytest.approx(8 / 16)
+    assert shown["fine image, middle"].images[0].get_extent()[2] == pytest.approx(8 / 16)
 
 
 def test_same_field_undoes_the_crop_of_the_edge():
@@ -196,7 +196,7 @@ def test_disagreement_shows_inputs_samples_and_the_map():
     samples = np.stack([np.zeros((8, 8), int), np.eye(8, dtype=int)])
     figure = viz.disagreement(samples, PHASES, lr=samples[0, ::2, ::2], original=samples[1])
     titles = [ax.get_title() for ax in figure.axes if ax.images]
-    assert titles[:4] == ["low-res", "original", "super-res, noise 1", "super-res, noise 2"]
+    assert titles[:4] == ["coarse", "original", "super-res, noise 0", "super-res, noise 1"]
     drawn = next(ax for ax in figure.axes if ax.get_title() == "disagreement of 2 noises")
     assert (drawn.images[0].get_array() == np.eye(8)).all()
 
@@ -284,7 +284,7 @@ def test_training_loop_names_its_parts_and_shows_the_data():
     sr = np.random.default_rng(0).integers(0, 3, (8, 8, 8))
     figure = viz.training_loop(sr[0], sr[::2, ::2, ::2] % 2, sr, PHASES, lr_phases=PHASES[:2])
     texts = " ".join(text.get_text() for text in figure.axes[0].texts)
-    for part in ("generator", "critic", "voxel-wise loss", "high-res image", "gradient penalty"):
+    for part in ("generator", "critic", "voxel-wise loss", "fine image", "gradient penalty"):
         assert part in texts
     insets = figure.axes[0].child_axes
     assert len(insets) == 7

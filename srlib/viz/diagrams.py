@@ -45,7 +45,7 @@ def training_loop(
     edge = min(sr.shape) // 2
     bare = {"bar": False}
     _picture(ax, cube, (1, 29, 14, 15), lr, phases, own_phases=lr_phases)
-    _label(ax, 8, 45, "low-res volume\n+ noise $z$")
+    _label(ax, 8, 45, "coarse volume\n+ noise $z$")
     _box(ax, (20, 32, 12, 9), "generator\n$G$", _GENERATOR)
     _picture(ax, cube, (37, 28, 16, 17), sr, phases)
     _label(ax, 45, 45, "super-res volume")
@@ -55,9 +55,9 @@ def training_loop(
     _label(ax, 65.4, 45, "slices normal to\n$z$, $y$ and $x$")
     _box(ax, (80, 32, 12, 9), "critic\n$D$", _CRITIC)
     _box(ax, (17, 7, 18, 12), "voxel-wise loss\n$L_{vw}$, silent\nbelow the gate", _GENERATOR)
-    _box(ax, (38.5, 8.5, 13, 9), "simulate\nlow-res", "#666666")
+    _box(ax, (38.5, 8.5, 13, 9), "down-\nsample", "#666666")
     _picture(ax, show_slice, (58.5, 3, 14, 14), hr, phases, **bare)
-    _label(ax, 65.5, 17.5, "high-res image")
+    _label(ax, 65.5, 17.5, "fine image")
     window = centre_crop(hr, (edge, edge))
     _picture(ax, show_slice, (82.8, 6.8, 6.4, 6.4), window, phases, **bare)
     _label(ax, 86, 1, "windows, turned\nand mirrored")

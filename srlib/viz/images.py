@@ -204,16 +204,16 @@ def inputs_and_output(
     middle = centre_crop(hr, sr_slice.shape)
     figure, axes = new_figure(2, 3, height=6.1)
     figure.get_layout_engine().set(hspace=0.04)
-    show_slice(axes[0, 0], hr, phases, voxel_nm, f"high-res image, {_size(hr)}")
-    cube(axes[0, 1], lr, phases, f"low-res volume, {_size(lr)}", own_phases=lr_phases)
+    show_slice(axes[0, 0], hr, phases, voxel_nm, f"fine image, {_size(hr)}")
+    cube(axes[0, 1], lr, phases, f"coarse volume, {_size(lr)}", own_phases=lr_phases)
     cube(axes[0, 2], sr, phases, f"super-res volume, {_size(sr)}")
-    show_slice(axes[1, 0], middle, phases, voxel_nm, "high-res, middle")
+    show_slice(axes[1, 0], middle, phases, voxel_nm, "fine image, middle")
     show_slice(
         axes[1, 1],
         lr_slice,
         phases,
         voxel_nm,
-        "low-res slice",
+        "coarse slice",
         width=sr_slice.shape[1],
         own_phases=lr_phases,
     )
@@ -246,9 +246,9 @@ def disagreement(
     """
     entropy = entropy_map(samples, len(phases))
     images = [image for image in (lr, original) if image is not None]
-    titles = [t for t, image in (("low-res", lr), ("original", original)) if image is not None]
+    titles = [t for t, image in (("coarse", lr), ("original", original)) if image is not None]
     images += list(samples[:shown])
-    titles += [f"super-res, noise {i + 1}" for i in range(min(shown, len(samples)))]
+    titles += [f"super-res, noise {i}" for i in range(min(shown, len(samples)))]
     columns = 3
     rows = -(-(len(images) + 1) // columns)
     shape = entropy.shape[0] / entropy.shape[1]
@@ -264,7 +264,7 @@ def disagreement(
     drawn = ax.imshow(entropy, cmap="magma", vmin=0, vmax=most, extent=(0, 1, shape, 0))
     ax.set_title(f"disagreement of {len(samples)} noises")
     bar = figure.colorbar(
-        drawn, cax=ax.inset_axes((0.45, -0.065, 0.3, 0.035)), orientation="horizontal", ticks=[]
+        drawn, cax=ax.inset_axes((0.58, -0.065, 0.22, 0.035)), orientation="horizontal", ticks=[]
     )
     bar.ax.text(-0.06, 0.5, "0", transform=bar.ax.transAxes, va="center", ha="right", fontsize=9)
     bar.ax.text(1.06, 0.5, f"{most:.2g} bits", transform=bar.ax.transAxes, va="center", fontsize=9)

@@ -72,7 +72,7 @@ def training(
                 ax.axhline(wanted[column], color=colour, linewidth=1.2, linestyle=":")
     titles = (
         "critic gap and the\ngenerator's two terms",
-        "voxel-wise loss",
+        "voxel-wise loss\n(logarithmic)",
         "mean relative error of\nfractions and areas",
         "volume fraction",
         "interphase area\n(faces / all faces)",
@@ -90,7 +90,7 @@ def training(
         ax.set_ylim(0, 1.15 * max(ax.dataLim.ymax, 0.01))
     handles = []
     if targets:
-        handles.append(Line2D([], [], color="black", linestyle=":", label="high-res image"))
+        handles.append(Line2D([], [], color="black", linestyle=":", label="fine image"))
     if chosen is not None:
         handles.append(Line2D([], [], color="#aaaaaa", linewidth=1, label="checkpoint kept"))
     if handles:
