@@ -95,6 +95,8 @@ def recipe_table() -> str:
 def study_table(folder: Path) -> str:
     """Markdown table of the one-factor study: mean and half the range over the seeds.
 
+    Bold: every seed lies on the same side of every seed of the recipe.
+
     Args:
         folder: Folder of the files ``recipe-ARM-SEED.json`` of ``benchmarks.recipe_study``.
     """
@@ -106,6 +108,8 @@ def study_table(folder: Path) -> str:
         arms.setdefault(name, []).append(values["averaged"])
         if not values["change"]:
             arms.setdefault("no-average", []).append(values["last"])
+    if "recipe" not in arms:
+        return "This study has not been run yet."
     rows = ["| change | " + " | ".join(columns) + " | seeds |", "|---" * (len(columns) + 2) + "|"]
     for name in sorted(arms, key=lambda name: (name != "recipe", name)):
         found, cells = arms[name], []
@@ -113,10 +117,13 @@ def study_table(folder: Path) -> str:
             seen = [run[column] for run in found]
             half = (max(seen) - min(seen)) / 2
             spread = f" ± {results.number(half, 1)}" if len(seen) > 1 else ""
-            cells.append(results.number(sum(seen) / len(seen)) + spread)
+            cell = results.number(sum(seen) / len(seen)) + spread
+            recipe = [run[column] for run in arms["recipe"]]
+            apart = max(seen) < min(recipe) or min(seen) > max(recipe)
+            cells.append(f"**{cell}**" if apart else cell)
         label = "none: the recipe" if name == "recipe" else name
         rows.append(f"| {label} | {' | '.join(cells)} | {len(found)} |")
-    return "\n".join(rows) if arms else "This study has not been run yet."
+    return "\n".join(rows)
 
 
 def fill(text: str, name: str, table: str) -> str:

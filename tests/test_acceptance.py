@@ -50,3 +50,27 @@ def test_cs18_cs19_the_twin_against_its_truth(anode):
     against = [v for name, v in anode["against_truth"].items() if name.startswith("seed")]
     assert np.mean([abs(row["tpb_gap"]) for row in against]) <= 0.06, "the paper: 5.4 %"
     assert (np.abs([row["transport"] for row in against]).mean(0) <= 0.02).all()
+
+
+def test_what_the_recipe_page_says_of_its_table():
+    """Page `book/recipe.md`: where it says worse, every seed is worse than every seed of ours."""
+    runs = {p.stem.removeprefix("recipe-"): results.read(p) for p in FOLDER.glob("recipe-*.json")}
+
+    def seen(arm: str, column: str, weights: str = "averaged") -> list[float]:
+        return [runs[f"{arm}-{seed}"]["values"][weights][column] for seed in (0, 1)]
+
+    for arm, column in (
+        ("no-evenness", "imprint"),
+        ("no-evenness", "anisotropy"),
+        ("noise-4", "areas"),
+        ("noise-4", "imprint"),
+        ("noise-0", "score"),
+        ("no-finish", "areas"),
+        ("no-skip", "areas"),
+        ("halo-0", "areas"),
+    ):
+        assert min(seen(arm, column)) > max(seen("recipe", column)), (arm, column)
+    for column in ("areas", "lost", "score"):
+        assert min(seen("recipe", column, "last")) > max(seen("recipe", column)), column
+    for arm in ("beta1-0.5", "critic-steps-1", "voxel-weight-10"):
+        assert min(seen(arm, "score")) <= max(seen("recipe", "score")), arm
