@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from srlib.viz.plots import column_names
 from srlib.viz.style import SOURCES, line_colours, new_figure, pair_colours
@@ -86,8 +86,12 @@ def training(
             ax.legend(handlelength=1.2)
     for ax in axes[1]:
         ax.set_xlabel("iteration")
+        ax.xaxis.set_major_locator(MaxNLocator(3))
     for ax in (error, signs):
         ax.set_ylim(0, 1.15 * max(ax.dataLim.ymax, 0.01))
+    for ax in (gap, fractions, areas):  # room for the legend above the curves
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, high + 0.7 * (high - low))
     handles = []
     if targets:
         handles.append(Line2D([], [], color="black", linestyle=":", label="fine image"))
