@@ -14,9 +14,18 @@ from tqdm.std import tqdm
 from srlib import metrics, results
 from srlib.data import Case
 from srlib.train.adversarial import LIMITS, Trainer, quality, slice_volume
-from srlib.train.recipe import PROFILES, Recipe
+from srlib.train.recipe import AT_EIGHT, PROFILES, Recipe
 
-__all__ = ["LIMITS", "PROFILES", "Recipe", "Trainer", "fit_superres", "quality", "slice_volume"]
+__all__ = [
+    "AT_EIGHT",
+    "LIMITS",
+    "PROFILES",
+    "Recipe",
+    "Trainer",
+    "fit_superres",
+    "quality",
+    "slice_volume",
+]
 
 
 def _device(device: str | None) -> torch.device:
@@ -64,7 +73,8 @@ def fit_superres(
 
     Args:
         case: The inputs, from :func:`srlib.data.load` or made of your own arrays.
-        profile: ``"smoke"``, ``"laptop"`` or ``"paper"``.
+        profile: ``"smoke"``, ``"laptop"`` (with :data:`AT_EIGHT` at scale factor 8) or
+            ``"paper"``.
         seed: Of the weights, the windows and the noise.
         device: ``"cpu"`` or ``"cuda"``; None for CUDA if there is one.
         seconds: Stop after so many seconds; None to count iterations only.
@@ -82,6 +92,8 @@ def fit_superres(
     """
     if profile not in PROFILES:
         raise ValueError(f"there is no profile {profile!r}: choose one of {', '.join(PROFILES)}")
+    if profile == "laptop" and case.scale_factor == 8:
+        changes = AT_EIGHT | changes
     try:
         recipe = replace(PROFILES[profile], **changes)
     except TypeError:

@@ -97,3 +97,7 @@ PROFILES = {
         stop_below=0.015,
     ),
 }
+
+# Changes of the laptop profile at scale factor 8: there a window has eight times fewer coarse
+# voxels to hold it, and with the values for 4 most trainings collapse to one phase.
+AT_EIGHT = {"weight": 100.0, "evenness": 50.0}
