@@ -99,5 +99,5 @@ PROFILES = {
 }
 
 # Changes of the laptop profile at scale factor 8: there a window has eight times fewer coarse
-# voxels to hold it, and with the values for 4 most trainings collapse to one phase.
+# voxels to hold it, and with the values for 4 a training can collapse to one phase.
 AT_EIGHT = {"weight": 100.0, "evenness": 50.0}
