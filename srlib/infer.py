@@ -4,10 +4,7 @@ A tile is computed with the coarse voxels around it that can change it (the gene
 noise depends on seed and position alone. So the tiles of any size make the same volume.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +13,6 @@ from torch import nn
 from tqdm.std import tqdm
 
 from srlib.data import one_hot
-from srlib.files import open_volume
 from srlib.models.laptop import upsample
 
 TILE = 32  # coarse voxels an edge: 128^3 fine voxels at scale factor 4
@@ -60,7 +56,8 @@ def position_noise(
     return ndtri(uniform).astype(np.float32)
 
 
-def _check(model: nn.Module, shape: tuple[int, ...], crop: int, tile: int | None) -> None:
+def check_volume(model: nn.Module, shape: tuple[int, ...], crop: int, tile: int | None) -> None:
+    """Raise what is wrong with a model, a volume and the way to cut it, before any work."""
     for name in ("scale_factor", "n_lr", "noise_channels", "halo"):
         if not hasattr(model, name):
             raise ValueError(f"the model has no {name}: load or train one with srlib")
@@ -104,7 +101,7 @@ def tiles(
     Yields:
         Where the tile belongs in the output, and its phases ``uint8``.
     """
-    _check(model, lr.shape, crop, tile)
+    check_volume(model, lr.shape, crop, tile)
     tile, halo, s = tile or TILE, model.halo, int(model.scale_factor)
     device = next(model.parameters()).device
     starts = [range(crop, n - crop, tile) for n in lr.shape]
@@ -118,7 +115,7 @@ def tiles(
             low = [max(c - halo, 0) for c in corner]
             high = [min(c + halo, n) for c, n in zip(stop, lr.shape, strict=True)]
             part = np.array(lr[tuple(slice(a, b) for a, b in zip(low, high, strict=True))])
-            if part.dtype != np.uint8 or part.max() >= model.n_lr:
+            if model.n_lr and (part.dtype != np.uint8 or part.max() >= model.n_lr):
                 raise ValueError(
                     f"the coarse volume must hold uint8 phases 0 to {model.n_lr - 1} for this "
                     f"model, not {part.dtype} up to {part.max()}: see srlib.data.encode_labels"
@@ -190,11 +187,47 @@ def superres(
         ValueError: if the volume does not fit the model.
     """
     lr = lr if hasattr(lr, "shape") else np.asarray(lr)
-    _check(model, lr.shape, crop, tile)
+    check_volume(model, lr.shape, crop, tile)
     out = np.empty(output_shape(model, lr.shape, crop), np.uint8)
     for where, labels in tiles(model, lr, seed, tile, crop, period, progress):
         out[where] = labels
     return out
+
+
+def generate(
+    model: nn.Module,
+    shape: tuple[int, int, int],
+    seed: int = 0,
+    periodic: bool = False,
+    tile: int | None = None,
+    progress: bool | None = None,
+) -> np.ndarray:
+    """A volume of any size from noise alone, for a model without coarse phases (SliceGAN).
+
+    Args:
+        model: Generator with ``n_lr = 0``.
+        shape: (D, H, W) in voxels.
+        seed: Of the noise.
+        periodic: Make opposite faces fit; every size must then be a multiple of the model's
+            scale factor.
+        tile, progress: As in :func:`tiles`; a tile counts noise voxels.
+
+    Returns:
+        Phases ``uint8`` of that shape. Borders are like the inside.
+
+    Raises:
+        ValueError: if the model needs a coarse volume, or the shape does not fit.
+    """
+    if getattr(model, "n_lr", 1):
+        raise ValueError("this model needs a coarse volume: use superres, or train one without lr")
+    s = int(model.scale_factor)
+    if len(shape) != 3 or min(shape) < 1 or (periodic and any(n % s for n in shape)):
+        raise ValueError(f"shape must be three sizes, multiples of {s} if periodic, not {shape}")
+    sizes = tuple(-(-n // s) for n in shape)
+    nothing = np.broadcast_to(np.uint8(0), [n + 2 * model.halo for n in sizes])
+    period = sizes if periodic else None
+    out = superres(model, nothing, seed, tile, model.halo, period, progress)
+    return out[tuple(slice(n) for n in shape)]
 
 
 def interpolate(
@@ -227,74 +260,3 @@ def interpolate(
         return fine
     registration = "corner" if mode == "nearest" else "centre"
     return _argmax(upsample(one_hot(lr, n_phases)[None], scale_factor, registration)).numpy()
-
-
-def superres_to_file(
-    model: nn.Module,
-    lr_path: str | Path,
-    out_path: str | Path,
-    seed: int = 0,
-    tile: int | None = None,
-    crop: int = 1,
-    progress: bool | None = None,
-) -> Path:
-    """Super-resolve a volume on disk to another one; neither is ever in memory whole.
-
-    Args:
-        model: Trained generator.
-        lr_path: Coarse phases 0..m-1, ``uint8``: an uncompressed TIFF or a zarr array.
-        out_path: ``.tif`` (BigTIFF where needed) or ``.zarr``; appears only when complete.
-        seed, tile, crop, progress: As in :func:`tiles`.
-
-    Raises:
-        ValueError: if the input does not fit.
-        OSError: if the output cannot be written.
-    """
-    lr, out_path = open_volume(lr_path), Path(out_path)
-    _check(model, lr.shape, crop, tile)
-    if out_path.suffix not in (".tif", ".tiff", ".zarr"):
-        raise ValueError(f"{out_path.name} must end in .tif, .tiff or .zarr")
-    if out_path.resolve() == Path(lr_path).resolve():
-        raise ValueError(f"{out_path} is the input itself: choose another name for the output")
-    partial = out_path.with_name(f".partial-{out_path.name}")
-    shape = output_shape(model, lr.shape, crop)
-    try:
-        out_path.parent.mkdir(parents=True, exist_ok=True)
-        if out_path.suffix == ".zarr":
-            import zarr
-
-            edge = int(model.scale_factor) * (tile or TILE)
-            chunks = tuple(min(edge, n) for n in shape)
-            out = zarr.create_array(partial, shape=shape, chunks=chunks, dtype="u1", overwrite=True)
-        else:
-            import tifffile
-
-            big = np.prod(shape, dtype=float) > 4e9
-            out = tifffile.memmap(partial, shape=shape, dtype="u1", bigtiff=big)
-            _reserve(partial)
-        for where, labels in tiles(model, lr, seed, tile, crop, None, progress):
-            out[where] = labels
-        if out_path.suffix == ".zarr":
-            _remove(out_path)
-        else:
-            out.flush()
-        partial.replace(out_path)
-    except OSError as error:
-        raise OSError(
-            f"cannot write {out_path} ({error.strerror}): free some space or choose another folder"
-        ) from None
-    finally:
-        _remove(partial)
-    return out_path
-
-
-def _reserve(path: Path) -> None:
-    """Claim the disk space of a file: a full disk under a memory map kills the process."""
-    if hasattr(os, "posix_fallocate"):
-        with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-
-
-def _remove(path: Path) -> None:
-    if path.exists():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -16,6 +16,7 @@ def voxelwise_loss(
     mode: str = "blur",
     phase_map: Tensor | None = None,
     temperature: float = 100.0,
+    one_sided: bool = False,
 ) -> Tensor:
     r"""Disagreement of a super-resolved volume with the measured coarse one.
 
@@ -34,6 +35,8 @@ def voxelwise_loss(
         phase_map: ``(n, m)`` of 0 and 1, one 1 in each row: which coarse phase each fine phase
             looks like. ``None`` when n = m and the phases are the same.
         temperature: The softmax is taken of ``temperature * x``; the public code's 100.
+        one_sided: Do not punish fine material where the coarse volume has pore, phase 0: only
+            coarse voxels of the other phases count (public code, Case 2).
 
     Returns:
         Scalar in [0, 1]; 0 when every coarse voxel is reproduced.
@@ -69,6 +72,8 @@ def voxelwise_loss(
     seen = downsample(sr, scale_factor, mode)
     if mode == "blur":
         seen = torch.softmax(temperature * seen, dim=1)
+    if one_sided:
+        return F.mse_loss((seen * lr)[:, 1:], lr[:, 1:]) * (m - 1)
     return F.mse_loss(seen, lr) * m / 2
 
 

@@ -16,6 +16,7 @@ import zarr
 
 from srlib import checkpoint, data, degrade, infer, losses, models, train, twins
 from srlib.data import Case, encode_labels, read_labels
+from srlib.stream import superres_to_file
 
 SRLIB = Path(data.__file__).parent
 
@@ -83,7 +84,7 @@ def lr_file(folder: Path) -> Path:
 
 
 def stream(folder: Path, out: str = "sr.tif", source=None, **options) -> Path:
-    return infer.superres_to_file(model(), source or lr_file(folder), folder / out, **options)
+    return superres_to_file(model(), source or lr_file(folder), folder / out, **options)
 
 
 def superres(lr, **options) -> np.ndarray:

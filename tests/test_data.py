@@ -5,7 +5,7 @@ import pytest
 import tifffile
 import torch
 
-from srlib import data, metrics
+from srlib import data, metrics, twins
 from srlib.data import Case, encode_labels, one_hot, read_labels, sample_cubes, sample_squares
 
 
@@ -267,3 +267,56 @@ def test_a_home_folder_is_expanded(tmp_path, monkeypatch):
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "x.tif").write_bytes(b"")
     assert data._find("x.tif") == tmp_path / "files" / "x.tif"
+
+
+def test_cs09_the_twin_separator_sees_lamellae_only_and_has_six_faces():
+    case = data.load("case2", "twin", edge=64)
+    assert case.truth.shape == (128, 64, 64) and case.lr.shape == (32, 16, 16)
+    assert case.normals == [0, 0, 1, 1, 2, 2] and case.one_sided
+    assert [i.shape for i in case.hr] == [(64, 64)] * 2 + [(128, 64)] * 4
+    assert (case.hr[3] == case.truth[:, -1]).all()
+    lamellae = twins.separator(0, (128, 64, 64), fibrils=False)
+    assert case.lr.mean() == pytest.approx(lamellae.mean(), abs=0.03)
+    assert metrics.consistency(lamellae, case.lr, 4, "blur") > 0.999
+
+
+def test_the_electrode_s_images_are_slices_of_its_truth():
+    case = data.load("electrode", "twin", edge=96)
+    assert case.truth.shape == (96, 96, 96) and case.lr.shape == (24, 24, 24)
+    assert len(case.hr) == 9 and case.normals is None
+    assert (case.hr[4] == case.truth[:, 48]).all()
+    assert metrics.consistency(case.truth, case.lr, 4, "blur", case.phase_map) > 0.999
+
+
+def test_cs23_case4_is_seen_at_scale_factor_8():
+    case = data.load("case4", "twin", edge=128)
+    assert case.lr.shape == (16, 16, 16) and case.hr[0].shape == (628, 758)
+    assert case.voxel_nm == 50 and case.lr_phases == ["pore and binder", "active material"]
+    assert metrics.consistency(case.truth, case.lr, 8, "blur", case.phase_map) > 0.999
+
+
+@real
+def test_p1c_p1d_p1e_real_separator():
+    case = data.load("case2", "real")
+    assert case.lr.shape == (156, 75, 75) and case.lr.mean() == pytest.approx(0.3792, abs=6e-5)
+    assert [case.normals.count(axis) for axis in range(3)] == [32, 32, 6]
+    assert np.mean(case.hr) == pytest.approx(0.4546, abs=6e-5)
+    faces = [np.mean(np.diff(case.lr.astype(np.int8), axis=axis) != 0) for axis in range(3)]
+    assert faces == pytest.approx([0.070, 0.072, 0.236], abs=6e-4)
+
+
+@real
+def test_p2_real_electrode():
+    case = data.load("electrode", "real")
+    assert case.truth.shape == (256, 256, 256) and case.lr.shape == (64, 64, 64)
+    fractions = metrics.volume_fractions(case.truth)
+    assert fractions == pytest.approx([0.4499, 0.4005, 0.1496], abs=6e-5)
+
+
+@real
+def test_p1h_p1i_real_cathode_of_two_microscopes():
+    case = data.load("case4", "real")
+    assert case.lr.shape == (128, 128, 128) and case.lr.mean() == pytest.approx(0.398, abs=6e-4)
+    assert case.hr[0].shape == (628, 758)
+    fractions = metrics.volume_fractions(case.hr[0])
+    assert fractions == pytest.approx([0.144, 0.583, 0.274], abs=6e-4)

@@ -17,8 +17,9 @@ import zarr
 from scipy import stats
 
 from srlib import data, infer
-from srlib.infer import position_noise, superres, superres_to_file
+from srlib.infer import position_noise, superres
 from srlib.models import LaptopGenerator, PaperGenerator
+from srlib.stream import superres_to_file
 
 
 class Nearest(torch.nn.Module):
@@ -210,7 +211,7 @@ def test_an_interrupted_run_leaves_the_former_file(tmp_path, target):
 KILLED = f"""
 import sys, time, torch
 import torch.nn.functional as F
-from srlib.infer import superres_to_file
+from srlib.stream import superres_to_file
 
 {inspect.getsource(Nearest)}
 

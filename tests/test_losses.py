@@ -207,3 +207,17 @@ def test_sr12_wrong_input_says_what_is_needed(case):
 def test_sr15_images_of_another_size_are_refused():
     with pytest.raises(ValueError, match="differ in phases or size"):
         gradient_penalty(torch.sum, torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 9))
+
+
+def test_sr31_one_sided_extra_material_is_free_and_missing_material_is_not():
+    lr = torch.zeros(1, 2, 2, 2, 3)
+    lr[:, 1, 0], lr[:, 0, 1] = 1, 1  # half solid, half pore
+    sr = lr.repeat_interleave(4, 2).repeat_interleave(4, 3).repeat_interleave(4, 4)
+    extra = sr.clone()
+    extra[:, 1, 4:], extra[:, 0, 4:] = 1, 0
+    missing = sr.clone()
+    missing[:, 1, :4, :4], missing[:, 0, :4, :4] = 0, 1
+    assert voxelwise_loss(extra, lr, 4, "nearest", one_sided=True) == 0
+    assert voxelwise_loss(extra, lr, 4, "nearest") == 0.5
+    assert voxelwise_loss(missing, lr, 4, "nearest", one_sided=True) == 0.25
+    assert voxelwise_loss(missing, lr, 4, "nearest") == 0.25

@@ -554,3 +554,24 @@ def test_bad_input_gets_one_plain_sentence(call, words: str) -> None:
         call()
     message = str(caught.value)
     assert words in message and message.endswith(".") and "\n" not in message
+
+
+def test_images_of_an_anisotropic_material_count_alike_for_every_axis():
+    lines, blank = np.zeros((6, 8), np.uint8), np.zeros((6, 8), np.uint8)
+    lines[::2] = 1
+    once = metrics.reference_statistics([lines, blank, blank], 2, normals=[0, 1, 2])
+    many = metrics.reference_statistics([lines] * 5 + [blank] * 2, 2, normals=[0] * 5 + [1, 2])
+    assert once["volume_fractions"] == pytest.approx([5 / 6, 1 / 6])
+    for key in ("volume_fractions", "tpb"):
+        assert many[key] == pytest.approx(once[key])
+    for key in ("interphase_areas", "two_point"):
+        for pair in once[key]:
+            assert many[key][pair] == pytest.approx(once[key][pair])
+
+
+def test_consistency_of_one_side_asks_for_the_coarse_material_only():
+    lr = np.array([[[0, 1]]], np.uint8)
+    extra = np.ones((1, 1, 2), np.uint8)
+    assert metrics.consistency(extra, lr, 1, "nearest") == 0.5
+    assert metrics.consistency(extra, lr, 1, "nearest", one_sided=True) == 1
+    assert metrics.consistency(1 - extra, lr, 1, "nearest", one_sided=True) == 0

@@ -256,19 +256,23 @@ def test_me12_history_holds_gap_scores_and_errors(anode):
         assert sum(h["volume_fractions"]) == pytest.approx(1)
         assert list(h["interphase_areas"]) == ["0-1", "0-2", "1-2"]
         assert h["score"] == pytest.approx(sum(h[k] / v for k, v in adversarial.LIMITS.items()))
-    best = min(history, key=lambda h: h["score"])
+        assert h["over"] == sum(h[k] > v for k, v in adversarial.LIMITS.items())
+    best = min(history, key=lambda h: (h["over"], h["score"]))
     assert model.meta["best_iteration"] == best["iteration"]
     assert json.loads(json.dumps(model.meta))["recipe"]["width"] == 4
     assert not model.training
 
 
 @pytest.mark.parametrize("better", [0, 1])
-def test_the_best_of_the_checked_models_is_returned(anode, monkeypatch, better):
+@pytest.mark.parametrize("over", [(0, 0), (1, 0), (0, 1)])
+def test_the_best_of_the_checked_models_is_returned(anode, monkeypatch, better, over):
+    """Fewest errors over their limit first, then the smallest sum."""
     checked, scores = [], [2.0, 1.0] if better else [1.0, 2.0]
+    better = better if over[0] == over[1] else int(over[1] < over[0])
     check, quality = Trainer.check, adversarial.quality
 
     def judged(*given):
-        return {**quality(*given), "score": scores[len(checked)]}
+        return {**quality(*given), "score": scores[len(checked)], "over": over[len(checked)]}
 
     def watched(self, reference):
         found = check(self, reference)
@@ -321,7 +325,7 @@ def test_phases_that_never_touch_do_not_hide_the_best_model(anode):
 
 
 def test_sr23_training_stops_when_fractions_and_areas_are_good_enough(anode, monkeypatch):
-    found = dict.fromkeys(adversarial.LIMITS, 9.0) | {"score": 9.0, "stop": 0.01}
+    found = dict.fromkeys(adversarial.LIMITS, 9.0) | {"score": 9.0, "over": 6, "stop": 0.01}
     monkeypatch.setattr(adversarial, "quality", lambda *_: dict(found))
     assert [h["iteration"] for h in fit(anode, stop_below=0.015).meta["history"]] == [3]
     assert [h["iteration"] for h in fit(anode, stop_below=0.005).meta["history"]] == [3, 6]

@@ -121,3 +121,39 @@ def test_twins_are_periodic(make):
 def test_other_shapes_are_refused(make, shape):
     with pytest.raises(ValueError, match=r"image or \(D, H, W\) volume"):
         make(0, shape)
+
+
+@pytest.fixture(scope="module")
+def membrane() -> tuple[np.ndarray, np.ndarray]:
+    shape = (256, 160, 160)
+    return twins.separator(0, shape, fibrils=False), twins.separator(0, shape)
+
+
+def mean_chord(solid: np.ndarray, axis: int) -> float:
+    return float(2 * solid.mean() / np.mean(np.diff(solid.astype(np.int8), axis=axis) != 0))
+
+
+def test_sy2_fractions_of_lamellae_and_fibrils(membrane):
+    lamellae, solid = membrane
+    assert lamellae.mean() == pytest.approx(0.379, abs=0.01)
+    assert solid.mean() == pytest.approx(0.4546, abs=0.01)
+    assert (solid >= lamellae).all()
+
+
+def test_sy2_lamellae_lie_across_axis_2_and_fibrils_along_it(membrane):
+    lamellae, solid = membrane
+    assert mean_chord(lamellae, 2) == pytest.approx(13, abs=1)
+    assert [mean_chord(lamellae, a) for a in (0, 1)] == pytest.approx([43, 43], abs=4)
+    fibrils = solid & ~lamellae & 1
+    across = [mean_chord(fibrils, a) for a in (0, 1)]
+    assert max(across) < 3.5 and mean_chord(fibrils, 2) > 3 * max(across)
+
+
+def test_sy4_fractions_particles_and_sponge():
+    volume = twins.composite(0, (160, 192, 160))
+    image = twins.composite(1, (628, 758), active=0.58)
+    assert metrics.volume_fractions(volume)[1] == pytest.approx(0.4, abs=0.1), "few particles"
+    assert metrics.volume_fractions(image) == pytest.approx([0.144, 0.583, 0.274], abs=0.06)
+    pore = mean_chord(image == 0, 1)
+    assert 2 < pore < 6, "mostly the sponge's"
+    assert mean_chord(image == 1, 1) > 60

@@ -20,6 +20,7 @@ def consistency(
     scale_factor: float | Fraction,
     mode: str,
     phase_map: NDArray | None = None,
+    one_sided: bool = False,
 ) -> float:
     """Share of the measured coarse voxels that the fine volume gives back when down-sampled.
 
@@ -30,6 +31,7 @@ def consistency(
         mode: ``"blur"`` or ``"nearest"``, see :func:`srlib.degrade.downsample`.
         phase_map: 0/1 matrix ``(n_sr, n_lr)`` that says which coarse phase a fine phase looks
             like; the identity if not given.
+        one_sided: Count coarse voxels of other phases than pore (phase 0) only.
 
     Returns:
         Share in [0, 1] of equal voxels; a coarse voxel takes its most frequent phase.
@@ -57,11 +59,17 @@ def consistency(
             f"sr {sr.shape} shrinks to {shares[0].shape}, but lr is {lr.shape}: "
             "crop one of them or check scale_factor."
         )
-    return float(np.mean(np.argmax(shares, axis=0) == lr))
+    same = np.argmax(shares, axis=0) == lr
+    if one_sided and not lr.any():
+        raise ValueError("lr is pore throughout: nothing in it can be given back.")
+    return float(np.mean(same[lr > 0] if one_sided else same))
 
 
 def reference_statistics(
-    reference: NDArray | Sequence[NDArray], n_phases: int | None = None, max_lag: int = 80
+    reference: NDArray | Sequence[NDArray],
+    n_phases: int | None = None,
+    max_lag: int = 80,
+    normals: Sequence[int] | None = None,
 ) -> dict:
     """Volume fractions, areas, triple-phase boundary and two-point functions of a reference.
 
@@ -69,6 +77,8 @@ def reference_statistics(
         reference: One labelled array (2D or 3D) or a list of 2D images; a list is pooled.
         n_phases: Number of phases; the largest label plus one if not given.
         max_lag: Largest lag in voxels, cut to what the smallest side allows.
+        normals: The axis normal to each image of an anisotropic material: every axis then counts
+            alike, however many images it has.
 
     Returns:
         ``volume_fractions`` ``(n,)``, ``interphase_areas`` ``{(a, b): share}``, ``tpb``, and
@@ -84,6 +94,13 @@ def reference_statistics(
     arrays = [check_labels(array) for array in arrays]
     n = max(count_phases(array, n_phases) for array in arrays)
     max_lag = min([max_lag] + [min(array.shape) - 1 for array in arrays])
+    if normals is not None:
+        groups = [[a for a, k in zip(arrays, normals, strict=True) if k == i] for i in set(normals)]
+        parts = [reference_statistics(group, n, max_lag) for group in groups]
+        out = {k: np.mean([p[k] for p in parts], 0) for k in ("volume_fractions", "tpb")}
+        for key in ("interphase_areas", "two_point"):
+            out[key] = {pair: np.mean([p[key][pair] for p in parts], 0) for pair in parts[0][key]}
+        return out
     sizes = np.array([array.size for array in arrays])
     fractions = np.average([volume_fractions(array, n) for array in arrays], 0, sizes)
     faces, edges, face_total = dict.fromkeys(combinations(range(n), 2), 0), np.zeros(2), 0

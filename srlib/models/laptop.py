@@ -50,7 +50,7 @@ class LaptopGenerator(nn.Module):
     depends on its neighbourhood alone, so a volume can be made in tiles.
 
     Args:
-        n_lr: Coarse phases m.
+        n_lr: Coarse phases m; 0 to make a volume from noise alone (SliceGAN).
         n_phases: Fine phases n.
         scale_factor: 2, 4 or 8.
         noise_channels: Channels of N(0, 1) noise beside the coarse phases; 0 is deterministic.
@@ -82,7 +82,12 @@ class LaptopGenerator(nn.Module):
                 f"the laptop generator has scale factors 2, 4 and 8, not {scale_factor}: "
                 "resample the images to one of these"
             )
-        if phase_map is None and n_lr != n_phases:
+        if not n_lr and not noise_channels:
+            raise ValueError(
+                "without a coarse volume there must be noise: noise_channels of 1 or more"
+            )
+        skip = skip and n_lr > 0
+        if skip and phase_map is None and n_lr != n_phases:
             raise ValueError(f"{n_phases} fine and {n_lr} coarse phases differ: give a phase_map")
         self.config = dict(
             n_lr=n_lr,

@@ -103,7 +103,7 @@ def fit_superres(
         ) from None
     device = _device(device)
     trainer = Trainer(case, recipe, seed, device)
-    reference = metrics.reference_statistics(case.hr)
+    reference = metrics.reference_statistics(case.hr, normals=case.normals)
     path = Path(out) / f"{case.name}-{case.source}-{seed}.checkpoint" if out else None
     if path and path.exists():
         trainer.resume(path)

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srlib import checkpoint, metrics, models
 from srlib.data import Case, one_hot, sample_cubes, sample_squares
-from srlib.infer import superres
+from srlib.infer import generate, superres
 from srlib.losses import (
     critic_loss,
     evenness_loss,
@@ -64,32 +64,37 @@ LIMITS = {
 }
 
 
-def quality(labels: np.ndarray, lr: np.ndarray, case: Case, reference: dict) -> dict:
+def quality(labels: np.ndarray, lr: np.ndarray | None, case: Case, reference: dict) -> dict:
     """How good a super-resolved volume is, judged without a 3D truth; every number is an error.
 
     Args:
         labels: The volume.
-        lr: The coarse volume it was made from, without what was cropped.
+        lr: The coarse volume it was made from, without what was cropped; None if there is none.
         case: The inputs.
         reference: :func:`srlib.metrics.reference_statistics` of the fine images.
 
     Returns:
         ``fractions`` and ``areas`` (mean relative errors), ``s2`` (mean absolute error of the
         two-point functions), ``imprint`` of the coarse grid, ``anisotropy``, ``lost`` (share of
-        coarse voxels not reproduced), ``stop`` (the mean of fractions and areas, SR-23), and
-        ``score``: the sum of the first six, each in units of :data:`LIMITS`.
+        coarse voxels not reproduced), ``stop`` (the mean of fractions and areas, SR-23), ``score``:
+        the sum of the first six, each in units of :data:`LIMITS`, and ``over``: how many of them
+        exceed their limit.
     """
     found = metrics.compare(labels, reference)
     scale = case.scale_factor
+    kept = 1.0
+    if lr is not None:
+        kept = metrics.consistency(labels, lr, scale, case.mode, case.phase_map, case.one_sided)
     out = {
         "fractions": float(np.abs(found["vf_error"]).mean()),
         "areas": float(np.nanmean(np.abs(list(found["area_error"].values())))),
         "s2": float(found["s2_mean"]),
         "imprint": float(metrics.grid_imprint(labels, round(scale))),
         "anisotropy": float(metrics.anisotropy(labels)) if case.normals is None else 0.0,
-        "lost": 1 - float(metrics.consistency(labels, lr, scale, case.mode, case.phase_map)),
+        "lost": 1 - kept,
     }
     out["score"] = sum(out[k] / limit for k, limit in LIMITS.items())
+    out["over"] = sum(out[k] > limit for k, limit in LIMITS.items())
     out["stop"] = float(found["mean_error"])
     return out
 
@@ -147,8 +152,11 @@ class Trainer:
         update = self.iteration % r.generator_every == 0
 
         edge = r.coarse_window(case.scale_factor) + 2 * r.halo
-        lr = one_hot(sample_cubes(case.lr, edge, r.batch, rng), len(case.lr_phases))
-        lr = lr.movedim(0, 1).to(self.device)  # line 2
+        if case.lr is None:
+            lr = torch.empty((r.batch, 0, edge, edge, edge), device=self.device)
+        else:
+            lr = one_hot(sample_cubes(case.lr, edge, r.batch, rng), len(case.lr_phases))
+            lr = lr.movedim(0, 1).to(self.device)  # line 2
         z = torch.randn((r.batch, r.noise_channels, edge, edge, edge), generator=rng)  # line 3
         x = torch.cat([lr, z.to(self.device)], 1)  # line 4
         x = x.contiguous(memory_format=torch.channels_last_3d)
@@ -180,10 +188,10 @@ class Trainer:
                 self.update(optimiser, gap + penalty)  # line 19
                 log["gap"] -= gap.item() / r.critic_steps / len(groups)
                 log["penalty"] += penalty.item() / r.critic_steps / len(groups)
-        core = lr[(..., *[slice(r.halo, -r.halo or None)] * 3)]
-        anchor = voxelwise_loss(  # line 9
-            sr, core, case.scale_factor, case.mode, self.phase_map, r.temperature
-        )
+        core, anchor = lr[(..., *[slice(r.halo, -r.halo or None)] * 3)], sr.new_zeros(())
+        if case.lr is not None:
+            how = case.mode, self.phase_map, r.temperature, case.one_sided
+            anchor = voxelwise_loss(sr, core, case.scale_factor, *how)  # line 9
         log["voxelwise"], log["anchored"] = anchor.item(), float(anchor >= r.gate)
         log["content"] = r.weight * log["voxelwise"] * log["anchored"]
         if update:
@@ -221,15 +229,20 @@ class Trainer:
 
     def check(self, reference: dict) -> dict:
         """Measure the model on a part of the coarse volume and keep the best weights."""
-        part = self.case.lr[tuple(slice(0, self.recipe.check_edge) for _ in range(3))]
-        labels = superres(self.model, part, seed=self.seed)
-        inner = part[1:-1, 1:-1, 1:-1]
+        edge = self.recipe.check_edge
+        if self.case.lr is None:
+            inner = None
+            labels = generate(self.model, (self.case.scale_factor * edge // 2,) * 3, self.seed)
+        else:
+            part = self.case.lr[:edge, :edge, :edge]
+            inner, labels = part[1:-1, 1:-1, 1:-1], superres(self.model, part, seed=self.seed)
         found = {"iteration": self.iteration, **quality(labels, inner, self.case, reference)}
         found["volume_fractions"] = metrics.volume_fractions(labels, len(self.case.phases)).tolist()
         areas = metrics.interphase_areas(labels, len(self.case.phases))
         found["interphase_areas"] = {f"{a}-{b}": float(v) for (a, b), v in areas.items()}
-        if not self.best or found["score"] < self.best["score"]:
-            self.best = {"score": found["score"], "iteration": self.iteration}
+        rank = [found["over"], found["score"]]
+        if not self.best or rank < self.best["rank"]:
+            self.best = {"rank": rank, "iteration": self.iteration}
             self.best_weights = {k: v.clone() for k, v in self.model.state_dict().items()}
         return found
 
@@ -250,13 +263,13 @@ class Trainer:
     def key(self) -> str:
         """What a checkpoint must share with a training to continue it."""
         case = self.case
-        inputs = hashlib.sha256(case.lr.tobytes())
+        inputs = hashlib.sha256(b"" if case.lr is None else case.lr.tobytes())
         for image in case.hr:
             inputs.update(image.tobytes())
-        meaning = [case.scale_factor, case.mode, case.phase_map.tolist(), case.normals]
+        how = [case.phase_map.tolist(), case.normals, case.one_sided, case.augment]
+        meaning = [case.scale_factor, case.mode, *how]
         return json.dumps(
-            [asdict(self.recipe), self.seed, inputs.hexdigest(), meaning, case.augment],
-            sort_keys=True,
+            [asdict(self.recipe), self.seed, inputs.hexdigest(), meaning], sort_keys=True
         )
 
     def resume(self, path: Path) -> None:

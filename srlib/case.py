@@ -1,0 +1,147 @@
+"""What a study starts from: a coarse volume, fine images, and what is known about them."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from srlib.degrade import MODES, exact_scale
+
+
+@dataclass
+class Case:
+    """A coarse volume, fine images, and what is known about them.
+
+    Attributes:
+        name: Short name.
+        hr: Fine images, each ``uint8`` ``(H, W)`` with phases 0..n-1; they may differ in size.
+        lr: Coarse volume, ``uint8`` ``(D, H, W)`` with phases 0..m-1. None to make volumes from
+            noise alone (SliceGAN); m is then 0.
+        scale_factor: Fine voxels per coarse voxel edge, or per noise voxel edge.
+        phases: Names of the n fine phases.
+        lr_phases: Names of the m coarse phases.
+        mode: ``"blur"`` (under-resolved) or ``"nearest"`` (under-sampled).
+        phase_map: ``(n, m)`` of 0 and 1: which coarse phase each fine phase looks like.
+        truth: Fine volume, ``(s*D, s*H, s*W)``, or None.
+        normals: Axis (0, 1, 2) normal to each fine image; None for an isotropic material.
+        augment: Per axis, whether mirrors and quarter turns of its images are as likely.
+        one_sided: Fine material where the coarse volume has pore (phase 0) is no error: it is
+            too thin to be seen there (SuperRes, Case 2).
+        voxel_nm: Fine voxel edge in nm; None when it is not published.
+        source: ``"real"``, ``"twin"`` or ``"user"``.
+    """
+
+    name: str
+    hr: list[np.ndarray]
+    lr: np.ndarray | None
+    scale_factor: float
+    phases: list[str]
+    lr_phases: list[str]
+    mode: str = "blur"
+    phase_map: np.ndarray | None = None
+    truth: np.ndarray | None = None
+    normals: list[int] | None = None
+    augment: tuple[bool, bool, bool] = (True, True, True)
+    one_sided: bool = False
+    voxel_nm: float | None = None
+    source: str = "user"
+
+    def __post_init__(self) -> None:
+        n, m = len(self.phases), len(self.lr_phases)
+        exact_scale(self.scale_factor)
+        if self.mode not in MODES:
+            raise ValueError(f"mode must be one of {MODES}, not {self.mode!r}")
+        if n < m:
+            raise ValueError(
+                f"the fine images have {n} phases and the coarse volume {m}: they must have at "
+                "least as many, so merge phases of the coarse volume"
+            )
+        if not isinstance(self.hr, list | tuple) or not self.hr:
+            raise ValueError("hr must be a list of at least one fine image")
+        fine = set().union(*(_check_labels(image, n, "fine image", 2) for image in self.hr))
+        if self.lr is None and m:
+            raise ValueError(
+                f"lr_phases are {self.lr_phases} but there is no coarse volume: give lr"
+            )
+        coarse = [] if self.lr is None else _check_labels(self.lr, m, "coarse volume", 3)
+        for number, image in enumerate(self.hr):
+            lacks = [p for phase, p in enumerate(self.phases) if phase not in image]
+            if lacks and len(fine) == n:  # another image has them
+                warnings.warn(
+                    f"fine image {number} has no {lacks[0]!r}: if its file should have, read every "
+                    "image with read_labels(path, labels=[value of phase 0, of phase 1, ...])",
+                    stacklevel=3,
+                )
+        for what, names, there in (
+            ("phases", self.phases, fine),
+            ("lr_phases", self.lr_phases, coarse),
+        ):
+            if missing := [name for phase, name in enumerate(names) if phase not in there]:
+                image = "fine image" if what == "phases" else "coarse volume"
+                raise ValueError(
+                    f"no voxel of the {image} has the phase {missing[0]!r}: leave it out of {what}"
+                )
+        if self.lr is None:
+            self.phase_map = np.zeros((n, 0), np.float32)
+            return self._check_normals()
+        if self.phase_map is None:
+            if n != m:
+                raise ValueError(
+                    f"say which of the {m} coarse phases each of the {n} fine phases looks like: "
+                    f"phase_map, ({n}, {m}) of 0 and 1"
+                )
+            if set(self.phases) == set(self.lr_phases) and self.phases != self.lr_phases:
+                raise ValueError(
+                    f"lr_phases {self.lr_phases} are phases {self.phases} in another order: name "
+                    "both in the order of the numbers in their files, and give the phase_map"
+                )
+            self.phase_map = np.eye(n, dtype=np.float32)
+        try:
+            self.phase_map = np.asarray(self.phase_map, np.float32)
+        except (TypeError, ValueError):
+            self.phase_map = np.empty(0)
+        if self.phase_map.shape != (n, m) or not (
+            np.isin(self.phase_map, (0, 1)).all() and (self.phase_map.sum(1) == 1).all()
+        ):
+            raise ValueError(f"phase_map must be ({n}, {m}) with exactly one 1 in each row")
+        self._check_normals()
+
+    def _check_normals(self) -> None:
+        if self.normals is not None and (
+            len(self.normals) != len(self.hr) or set(self.normals) != {0, 1, 2}
+        ):
+            raise ValueError(
+                "normals needs one axis (0, 1 or 2) for each fine image, and each axis at least "
+                "once: leave it out for an isotropic material"
+            )
+
+    def images(self, axis: int) -> list[np.ndarray]:
+        """Fine images for slices normal to ``axis``, with their symmetries where allowed."""
+        own = [
+            image
+            for i, image in enumerate(self.hr)
+            if self.normals is None or self.normals[i] == axis
+        ]
+        return [s for image in own for s in symmetries(image)] if self.augment[axis] else own
+
+
+def _check_labels(labels: np.ndarray, n: int, what: str, ndim: int) -> list[int]:
+    if not isinstance(labels, np.ndarray) or labels.ndim != ndim:
+        kind = f"{type(labels).__name__} of shape {getattr(labels, 'shape', 'unknown')}"
+        raise ValueError(f"the {what} must be a numpy array of {ndim} dimensions, not {kind}")
+    if labels.size == 0:
+        raise ValueError(f"the {what} is empty: its shape is {labels.shape}")
+    if labels.dtype != np.uint8:
+        raise ValueError(f"the {what} must be uint8 phases, not {labels.dtype}: see encode_labels")
+    found = np.flatnonzero(np.bincount(labels.ravel(), minlength=n)).tolist()
+    if max(found) >= n:
+        raise ValueError(f"the {what} has phases {found} but only {n} are named: name the others")
+    if len(found) == 1:
+        raise ValueError(f"the {what} has one phase only ({found[0]}): there is nothing to learn")
+    return found
+
+
+def symmetries(image: np.ndarray) -> list[np.ndarray]:
+    """The eight mirrors and quarter turns of a 2D image, as views (SuperRes, Algorithm 1)."""
+    turns = [np.rot90(image, k) for k in range(4)]
+    return turns + [turn[:, ::-1] for turn in turns]
