@@ -575,3 +575,22 @@ def test_consistency_of_one_side_asks_for_the_coarse_material_only():
     assert metrics.consistency(extra, lr, 1, "nearest") == 0.5
     assert metrics.consistency(extra, lr, 1, "nearest", one_sided=True) == 1
     assert metrics.consistency(1 - extra, lr, 1, "nearest", one_sided=True) == 0
+
+
+def test_errors_percent_names_phases_and_pairs_with_their_signs():
+    found = {"vf_error": np.array([0.1, -0.2]), "area_error": {(0, 1): 0.05}}
+    named = metrics.errors_percent(found, ["pore", "solid"])
+    assert named == pytest.approx({"pore %": 10, "solid %": -20, "pore/solid %": 5})
+
+
+def test_cs14_descriptors_of_two_phases_are_complements_and_know_their_axis():
+    labels = np.zeros((16, 12, 20), np.uint8)
+    labels[:, :, ::4] = 1  # planes across axis 2
+    along, across = (metrics.descriptors(labels, ["a", "b"], [axis], 8) for axis in (0, 2))
+    assert along["same phase"]["b"] == pytest.approx(np.ones(9))
+    assert across["same phase"]["b"] == pytest.approx([1, 0, 0, 0] * 2 + [1])
+    assert across["another phase"]["b to a"] == pytest.approx(1 - across["same phase"]["b"])
+    assert across["chord length"]["a"] == pytest.approx(np.eye(9)[3])
+    assert along["chord length"]["a"] == pytest.approx(np.zeros(9)), "longer than 8"
+    both = metrics.descriptors(labels, ["a", "b"], [0, 2], 8)
+    assert both["same phase"]["b"] == pytest.approx((1 + across["same phase"]["b"]) / 2)

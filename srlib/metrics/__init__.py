@@ -15,6 +15,7 @@ from srlib.metrics.faces import (
     volume_fractions,
 )
 from srlib.metrics.lines import chord_lengths, radial_spectrum, reach_probability, two_point
+from srlib.metrics.tables import descriptors, errors_percent
 from srlib.metrics.transport import percolates, tortuosity_factor, transport_efficiency
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "compare",
     "consistency",
     "cube_statistics",
+    "descriptors",
+    "errors_percent",
     "grid_imprint",
     "interphase_areas",
     "percolates",
