@@ -98,7 +98,8 @@ class StubbornServer:
 
             def head(self, status, length, **headers):
                 self.send_response(status)
-                for name, value in {"Content-Length": str(length), **headers}.items():
+                told = {"Content-Length": str(length), "Connection": "close", **headers}
+                for name, value in told.items():
                     self.send_header(name, value)
                 self.end_headers()
 
