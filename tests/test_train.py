@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from srlib import data, metrics, models, train
+from srlib import data, infer, metrics, models, train
 from srlib.train import PROFILES, Recipe, Trainer, __main__, adversarial, fit_superres
 
 ROOT = Path(__file__).parents[1]
@@ -537,3 +537,35 @@ def test_the_command_fails_in_one_sentence():
     assert done.returncode == 1
     assert done.stderr.startswith("srlib.train: there is no case 'case99'")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_at_scale_factor_8_the_laptop_profile_anchors_harder(anode):
+    eight = data.load("case3x8", "twin", seed=1, edge=128)
+    given = {**TINY, "iterations": 1, "progress": False}
+    recipe = fit_superres(eight, "laptop", 0, "cpu", **given).meta["recipe"]
+    assert (recipe["weight"], recipe["evenness"]) == (100, 50)
+    assert (
+        fit_superres(eight, "laptop", 0, "cpu", weight=7.0, **given).meta["recipe"]["weight"] == 7
+    )
+    assert fit_superres(anode, "laptop", 0, "cpu", **given).meta["recipe"]["weight"] == 30
+
+
+def test_slicegan_a_case_without_a_coarse_volume_makes_volumes_from_noise_alone():
+    case = data.load("slicegan", "twin", seed=1, edge=64)
+    assert case.lr is None and case.phase_map.shape == (3, 0)
+    model = fit(case, window=32, check_edge=8, noise_channels=4)
+    assert all(h["voxelwise"] == 0 and h["lost"] == 0 for h in model.meta["history"])
+    volume = infer.generate(model, (40, 48, 56), seed=3, periodic=True)
+    assert volume.shape == (40, 48, 56)
+    assert np.array_equal(infer.generate(model, (40, 48, 56), 3, periodic=True, tile=2), volume)
+    assert not np.array_equal(infer.generate(model, (40, 48, 56), 4, periodic=True), volume)
+    longer = infer.generate(model, (80, 48, 56), 3)
+    assert np.array_equal(infer.generate(model, (40, 48, 56), 3), longer[:40])
+    with pytest.raises(ValueError, match="multiples of 8"):
+        infer.generate(model, (41, 48, 56), periodic=True)
+    with pytest.raises(ValueError, match="needs a coarse volume"):
+        infer.generate(models.LaptopGenerator(2, 2, 4, width=4), (8, 8, 8))
+    with pytest.raises(ValueError, match="there must be noise"):
+        models.LaptopGenerator(0, 3, 8, noise_channels=0)
+    with pytest.raises(ValueError, match="there is no coarse volume"):
+        replace(case, lr_phases=["pore"])
