@@ -27,6 +27,8 @@ RECIPE = {
     "gate": "b, threshold of the voxel-wise loss",
     "evenness": "weight of the evenness loss (ours)",
     "noise_channels": "noise channels",
+    "fine_noise": "noise for every fine voxel as well",
+    "hard": "the critic sees the most likely phases, not their probabilities",
     "ema": "decay of the averaged weights (EMA)",
     "stop_below": "mean relative error that ends the training",
 }

@@ -15,6 +15,7 @@ from tqdm.std import tqdm
 from srlib.data import one_hot
 from srlib.models.laptop import upsample
 
+FINE = 1 << 62  # sets the seed of noise on the fine grid apart
 TILE = 32  # coarse voxels an edge: 128^3 fine voxels at scale factor 4
 
 
@@ -32,8 +33,9 @@ def position_noise(
     start: tuple[int, int, int],
     shape: tuple[int, int, int],
     period: tuple[int, int, int] | None = None,
+    uniform: bool = False,
 ) -> np.ndarray:
-    """Standard normal noise that depends on seed, channel and position only.
+    """Noise of mean 0 and variance 1 that depends on seed, channel and position only.
 
     Args:
         seed: Another seed, another noise field.
@@ -41,6 +43,7 @@ def position_noise(
         start: Position (z, y, x) of the first voxel.
         shape: Size (D, H, W) of the part to make.
         period: Repeat after so many voxels along each axis (SuperRes, section 4.1).
+        uniform: Uniform between plus and minus the root of 3, several times faster than normal.
 
     Returns:
         ``float32`` ``(C, D, H, W)``.
@@ -52,8 +55,9 @@ def position_noise(
         index = (index % period[axis] if period else index).astype(np.uint64)
         index = index.reshape([-1 if a == axis + 1 else 1 for a in range(4)])
         key = _scramble(key + _scramble(index + np.uint64(0x9E3779B97F4A7C15)))
-    uniform = ((key >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52
-    return ndtri(uniform).astype(np.float32)
+    if uniform:
+        return ((key >> np.uint64(40)).astype(np.float32) - 2**23) * np.float32(3**0.5 / 2**23)
+    return ndtri(((key >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52).astype(np.float32)
 
 
 def check_volume(model: nn.Module, shape: tuple[int, ...], crop: int, tile: int | None) -> None:
@@ -124,8 +128,14 @@ def tiles(
             x = torch.cat([one_hot(part, model.n_lr), torch.from_numpy(noise)])[None].to(device)
             x = x.contiguous(memory_format=torch.channels_last_3d)
             keep, done = _keep(model, low, high, lr.shape)
+            extra = (keep,) if keep else ()
+            if getattr(model, "fine_noise", False):
+                size = [s * (k.stop - k.start) for k in keep]
+                fine = tuple(s * n for n in period) if period else None
+                noise = position_noise(seed ^ FINE, 1, [s * a for a in done], size, fine, True)
+                extra = keep, torch.from_numpy(noise)[None].to(device)
             with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-                labels = _argmax(model.logits(x, keep) if keep else model.logits(x))
+                labels = _argmax(model.logits(x, *extra))
             inner = [
                 slice(s * (c - a), s * (b - a)) for c, b, a in zip(corner, stop, done, strict=True)
             ]

@@ -61,6 +61,8 @@ class LaptopGenerator(nn.Module):
         skip: Add the interpolated coarse phases (False: an ablation).
         finish: Channels of two last convolutions on the fine grid, which see the phases of
             neighbouring voxels and remove specks; 0 for none.
+        fine_noise: Give these two a noise value for every fine voxel, from which they make what
+            is finer than the coarse grid: rough interfaces.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class LaptopGenerator(nn.Module):
         phase_map: list[list[float]] | None = None,
         skip: bool = True,
         finish: int = 16,
+        fine_noise: bool = False,
     ) -> None:
         super().__init__()
         if scale_factor not in (2, 4, 8):
@@ -100,7 +103,9 @@ class LaptopGenerator(nn.Module):
             phase_map=phase_map,
             skip=skip,
             finish=finish,
+            fine_noise=fine_noise,
         )
+        self.fine_noise = bool(fine_noise and finish)
         self.n_lr, self.n_phases, self.noise_channels = n_lr, n_phases, noise_channels
         self.scale_factor, self.registration = int(scale_factor), registration
         steps = int(log2(scale_factor))
@@ -117,7 +122,7 @@ class LaptopGenerator(nn.Module):
         if finish:
             fine_halo += 2 ** (1 - steps)
             self.finish = nn.Sequential(
-                nn.Conv3d(n_phases, finish, 3, padding=1),
+                nn.Conv3d(n_phases + self.fine_noise, finish, 3, padding=1),
                 nn.LeakyReLU(0.2),
                 nn.Conv3d(finish, n_phases, 3, padding=1),
             )
@@ -133,11 +138,14 @@ class LaptopGenerator(nn.Module):
                 self.mix.weight.copy_(3 * start[:, :, None, None, None])
                 self.mix.bias.zero_()
 
-    def logits(self, x: Tensor, keep: tuple[slice, slice, slice] | None = None) -> Tensor:
+    def logits(
+        self, x: Tensor, keep: tuple[slice, slice, slice] | None = None, z: Tensor | None = None
+    ) -> Tensor:
         """Phase logits ``(B, n, s*d, s*h, s*w)`` of ``x`` ``(B, m + noise, d, h, w)``.
 
         ``keep`` is the part of the coarse grid that reaches the expensive layers; the rest is
-        only seen by the coarse ones, which reach ``coarse_halo`` voxels beyond that part.
+        only seen by the coarse ones, which reach ``coarse_halo`` voxels beyond that part. ``z`` is
+        the fine noise ``(B, 1, ...)`` of that part, uniform with variance 1; None draws it.
         """
         h = self.coarse(self.first(x))
         if keep is not None:
@@ -153,12 +161,18 @@ class LaptopGenerator(nn.Module):
                 lr = lr[(..., *(slice(f * k.start, f * k.stop) for k in keep))]
             out = out + lr
         if self.finish is not None:
-            out = out + self.finish(out).float()
+            seen = out
+            if self.fine_noise:
+                z = 3**0.5 * (2 * torch.rand_like(out[:, :1]) - 1) if z is None else z
+                seen = torch.cat([out, z], 1)
+            out = out + self.finish(seen).float()
         return out
 
-    def forward(self, x: Tensor, keep: tuple[slice, slice, slice] | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, keep: tuple[slice, slice, slice] | None = None, z: Tensor | None = None
+    ) -> Tensor:
         """Phase probabilities in [0, 1] that sum to 1 over the phases; shapes as ``logits``."""
-        return self.logits(x, keep).softmax(1)
+        return self.logits(x, keep, z).softmax(1)
 
 
 class LaptopCritic(nn.Module):

@@ -49,6 +49,7 @@ def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
             phase_map=case.phase_map.tolist(),
             skip=recipe.skip,
             finish=recipe.finish,
+            fine_noise=recipe.fine_noise and recipe.noise_channels > 0,
         )
     make = models.PaperCritic if recipe.network == "paper" else models.LaptopCritic
     return generator, [make(n) for _ in range(1 if case.normals is None else 3)]
@@ -160,11 +161,18 @@ class Trainer:
         z = torch.randn((r.batch, r.noise_channels, edge, edge, edge), generator=rng)  # line 3
         x = torch.cat([lr, z.to(self.device)], 1)  # line 4
         x = x.contiguous(memory_format=torch.channels_last_3d)
-        keep = [(slice(r.halo, edge - r.halo),) * 3] if r.halo else []
+        extra = [(slice(r.halo, edge - r.halo),) * 3] if r.halo else []
+        if r.network == "laptop":
+            size = (r.batch, 1, *(r.window,) * 3)
+            fine = 3**0.5 * (2 * torch.rand(size, generator=rng) - 1)
+            extra = [*(extra or [None]), fine.to(self.device)]
         amp = torch.autocast(self.device.type, torch.bfloat16)
         with amp, torch.set_grad_enabled(update):
-            sr = self.generator(x, *keep)  # line 5
+            sr = self.generator(x, *extra)  # line 5
         inner = sr[(..., *[slice(r.crop, -r.crop or None)] * 3)]  # line 6
+        if r.hard:  # phases as in the output; gradients as if they were probabilities
+            most = torch.zeros_like(inner).scatter_(1, inner.argmax(1, keepdim=True), 1)
+            inner = most + inner - inner.detach()
 
         def cut(axes: tuple[int, ...]) -> Tensor:  # line 7
             size = inner.shape[2]

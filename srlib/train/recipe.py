@@ -32,6 +32,8 @@ class Recipe:
     width: int = 32
     skip: bool = True
     finish: int = 16  # channels of the last layers, on the fine grid; 0 for none
+    fine_noise: bool = True  # a noise value for every fine voxel reaches the last layers
+    hard: bool = True  # the critic sees the most likely phase, as the output has it
     ema: float = 0.998  # 0 keeps the last weights
     check_every: int = 500  # iterations between checks of the volume
     check_edge: int = 64  # coarse voxels an edge of the checked part
@@ -92,6 +94,7 @@ PROFILES = {
         decay=False,
         weight=10.0,
         evenness=0.0,
+        hard=False,
         ema=0.0,
         check_every=2000,
         stop_below=0.015,
