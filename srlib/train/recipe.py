@@ -10,7 +10,7 @@ class Recipe:
     """Every number of a training; lengths in voxels of the grid that is named."""
 
     network: str = "laptop"
-    iterations: int = 5000
+    iterations: int = 3000
     window: int = 48  # fine voxels an edge that reach the loss
     halo: int = 2  # coarse voxels around the window, seen by the generator only
     crop: int = 4  # fine voxels cut off before the critic (Algorithm 1, line 6)
