@@ -28,6 +28,9 @@ ARMS = {
     "noise-4": {"noise_channels": 4},
     "no-evenness": {"evenness": 0.0},
     "no-finish": {"finish": 0},
+    "fine-noise": {"fine_noise": True},
+    "hard": {"hard": True},
+    "hard-fine-noise": {"hard": True, "fine_noise": True},
 }
 
 

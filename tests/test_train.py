@@ -569,3 +569,21 @@ def test_slicegan_a_case_without_a_coarse_volume_makes_volumes_from_noise_alone(
         models.LaptopGenerator(0, 3, 8, noise_channels=0)
     with pytest.raises(ValueError, match="there is no coarse volume"):
         replace(case, lr_phases=["pore"])
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_a_hard_critic_sees_phases_and_the_generator_still_learns(anode, monkeypatch, hard):
+    t, fakes = trainer(anode, hard=hard, fine_noise=True), []
+    penalty = adversarial.gradient_penalty
+
+    def spy(critic, real, fake, *rest):
+        fakes.append(fake.detach())
+        return penalty(critic, real, fake, *rest)
+
+    monkeypatch.setattr(adversarial, "gradient_penalty", spy)
+    before = weights(t.generator)
+    t.step()
+    whole = all((f - f.round()).abs().max() < 1e-5 for f in fakes)
+    assert fakes and whole == hard
+    assert not any(torch.equal(before[k], v) for k, v in t.generator.state_dict().items())
+    assert t.generator.fine_noise

@@ -10,7 +10,7 @@ class Recipe:
     """Every number of a training; lengths in voxels of the grid that is named."""
 
     network: str = "laptop"
-    iterations: int = 3000
+    iterations: int = 5000
     window: int = 48  # fine voxels an edge that reach the loss
     halo: int = 2  # coarse voxels around the window, seen by the generator only
     crop: int = 4  # fine voxels cut off before the critic (Algorithm 1, line 6)
@@ -32,8 +32,8 @@ class Recipe:
     width: int = 32
     skip: bool = True
     finish: int = 16  # channels of the last layers, on the fine grid; 0 for none
-    fine_noise: bool = True  # a noise value for every fine voxel reaches the last layers
-    hard: bool = True  # the critic sees the most likely phase, as the output has it
+    fine_noise: bool = False  # a noise value for every fine voxel reaches the last layers
+    hard: bool = False  # the critic sees the most likely phase, as the output has it
     ema: float = 0.998  # 0 keeps the last weights
     check_every: int = 500  # iterations between checks of the volume
     check_edge: int = 64  # coarse voxels an edge of the checked part
@@ -94,7 +94,6 @@ PROFILES = {
         decay=False,
         weight=10.0,
         evenness=0.0,
-        hard=False,
         ema=0.0,
         check_every=2000,
         stop_below=0.015,
