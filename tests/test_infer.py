@@ -308,9 +308,9 @@ def peak_of(call) -> int:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize("target", [".tif", ".zarr"])
 def test_streaming_never_holds_the_volume(tmp_path, target):
-    lr = labels((34, 34, 74), 2)
+    lr = labels((34, 34, 146), 2)
     path, model = write(tmp_path / "lr.tif", lr), Nearest(8, 2)
-    size = 8**3 * 32 * 32 * 72
+    size = 8**3 * 32 * 32 * 144
     small = write(tmp_path / "small.tif", lr[:9, :9, :9])
     superres_to_file(model, small, tmp_path / f"small-sr{target}", tile=8)
     held = peak_of(lambda: superres(model, lr, tile=8))
