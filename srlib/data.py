@@ -15,7 +15,8 @@ from srlib.files import encode_labels, read_labels  # noqa: F401 (both belong to
 SOURCES = ("auto", "real", "twin")
 
 
-def _find(name: str) -> Path | None:
+def find_file(name: str) -> Path | None:
+    """A file in the folder ``$SRLIB_DATA`` or in ``data/raw``; None if it is in neither."""
     folders = [os.environ.get("SRLIB_DATA"), Path(__file__).parents[1] / "data" / "raw"]
     found = (Path(folder).expanduser() / name for folder in folders if folder)
     return next((path for path in found if path.is_file()), None)
@@ -95,7 +96,7 @@ def load(name: str, source: str = "auto", seed: int = 0, edge: int = 256) -> Cas
         raise ValueError(f"source must be one of {SOURCES}, not {source!r}")
     spec = dict(_CASES[name])
     files, every = spec.pop("files"), spec.pop("every", 1)
-    found = [_find(f) for f in files]
+    found = [find_file(f) for f in files]
     if source == "real" and None in found:
         group = {"case3x8": "case3", "electrode": "case1", "slicegan": "case1"}.get(name, name)
         raise ValueError(

@@ -266,7 +266,7 @@ def test_a_home_folder_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("SRLIB_DATA", "~/files")
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "x.tif").write_bytes(b"")
-    assert data._find("x.tif") == tmp_path / "files" / "x.tif"
+    assert data.find_file("x.tif") == tmp_path / "files" / "x.tif"
 
 
 def test_cs09_the_twin_separator_sees_lamellae_only_and_has_six_faces():

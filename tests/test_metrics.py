@@ -326,6 +326,8 @@ def test_me09_a_finer_wave_moves_the_peak_outwards_and_phases_are_averaged() -> 
     magnitudes = [np.expm1(metrics.radial_spectrum((labels == p) * 1.0)[0]) for p in (1, 2)]
     log_map, _ = metrics.radial_spectrum(labels, phases=(1, 2))
     np.testing.assert_allclose(log_map, np.log1p(np.mean(magnitudes, axis=0)))
+    stack = np.stack([labels == 1, labels == 2]) * 1.0
+    np.testing.assert_allclose(metrics.radial_spectrum(stack)[0], log_map)
 
 
 # ME-10

@@ -168,7 +168,8 @@ def radial_spectrum(image: NDArray, phases: Sequence[int] | None = None) -> tupl
 
     Args:
         image: 2D image ``(H, W)``: grey values as floats, or labels as integers. For labels,
-            ``|F|`` is the mean over the 0/1 maps of ``phases`` (caption of SuperRes, Fig. 18).
+            ``|F|`` is the mean over the 0/1 maps of ``phases`` (caption of SuperRes, Fig. 18); for
+            a stack of grey maps ``(maps, H, W)``, over these.
         phases: Which label maps to average; all that occur if not given.
 
     Returns:
@@ -179,19 +180,20 @@ def radial_spectrum(image: NDArray, phases: Sequence[int] | None = None) -> tupl
         ValueError: if the image is not 2D and finite, or ``phases`` is given for a grey image.
     """
     image = np.asarray(image)
-    if image.ndim != 2 or image.size == 0:
+    grey = np.issubdtype(image.dtype, np.floating)
+    if image.ndim not in ((2, 3) if grey else (2,)) or image.size == 0:
         raise ValueError(f"image should be 2D and not empty, but its shape is {image.shape}.")
-    if np.issubdtype(image.dtype, np.floating):
+    if grey:
         if phases is not None or not np.isfinite(image).all():
             raise ValueError("a grey image should hold finite numbers and takes no phases.")
-        maps = [image]
+        maps = image.reshape(-1, *image.shape[-2:])
     else:
         image = check_labels(image, (2,))
         maps = [image == p for p in (np.unique(image) if phases is None else phases)]
     magnitude = np.mean([np.abs(np.fft.fft2(m)) for m in maps], axis=0)
     log_map = np.log1p(np.fft.fftshift(magnitude))
-    side = min(image.shape)
-    rows, columns = (np.fft.fftshift(np.fft.fftfreq(n)) * side for n in image.shape)
+    side = min(image.shape[-2:])
+    rows, columns = (np.fft.fftshift(np.fft.fftfreq(n)) * side for n in image.shape[-2:])
     ring = np.rint(np.hypot(rows[:, None], columns)).astype(int).ravel()
     profile = np.bincount(ring, log_map.ravel()) / np.maximum(np.bincount(ring), 1)
     return log_map, profile[: side // 2 + 1]
