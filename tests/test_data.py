@@ -212,7 +212,7 @@ def test_auto_takes_the_twin_where_the_files_are_missing(tmp_path, monkeypatch):
 
 
 real = pytest.mark.skipif(
-    None in map(data._find, ("SOFC_lr_input.tif", "large_slice_nmc.tif")),
+    None in map(data.find_file, ("SOFC_lr_input.tif", "large_slice_nmc.tif")),
     reason="the real files are not here: set SRLIB_DATA to their folder",
 )
 
