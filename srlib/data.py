@@ -61,6 +61,13 @@ _CASES = {
         "phase_map": None,
         "voxel_nm": 400.0,
     },
+    "slicegan_separator": dict(
+        files=("Separator_hr_input_rods.tif",) * 2 + ("Separator_hr_input_speckles.tif",),
+        scale_factor=8,
+        phases=["pore", "solid"],
+        lr_phases=[],
+        augment=(False, False, True),
+    ),
     "case4": {
         **_CATHODE,
         "files": ("SEM_lr_input.tif", "sem_image_half.tif"),
@@ -78,7 +85,8 @@ def load(name: str, source: str = "auto", seed: int = 0, edge: int = 256) -> Cas
             known; the coarse volume is simulated from it, the fine images are nine of its
             slices), ``"case2"`` (battery separator), ``"case3"`` (fuel-cell anode), ``"case3x8"``
             (with every second voxel of its coarse volume, Fig. 15) or ``"case4"`` (cathode by
-            X-ray and electron microscope), ``"slicegan"`` (the fine image of case 1 alone).
+            X-ray and electron microscope), ``"slicegan"`` or ``"slicegan_separator"`` (the fine
+            images of case 1 or 2 alone).
         source: ``"real"`` for the public files, ``"twin"`` for synthetic data with a 3D truth,
             ``"auto"`` for the real files if they are there. They are looked for in the folder
             ``$SRLIB_DATA``, then in ``data/raw``.
@@ -98,7 +106,8 @@ def load(name: str, source: str = "auto", seed: int = 0, edge: int = 256) -> Cas
     files, every = spec.pop("files"), spec.pop("every", 1)
     found = [find_file(f) for f in files]
     if source == "real" and None in found:
-        group = {"case3x8": "case3", "electrode": "case1", "slicegan": "case1"}.get(name, name)
+        group = "case2" if name.endswith("separator") else "case1"
+        group = "case3" if name == "case3x8" else name if name[-1].isdigit() else group
         raise ValueError(
             f"{files[found.index(None)]} is not here: run 'python data/download.py {group}', or "
             "set SRLIB_DATA to its folder, or use source='twin'"
@@ -112,11 +121,13 @@ def load(name: str, source: str = "auto", seed: int = 0, edge: int = 256) -> Cas
 def _real(name: str, arrays: list[np.ndarray], every: int) -> dict:
     if name == "electrode":
         return _from_truth(arrays[0])
-    if name == "slicegan":
-        return {"lr": None, "hr": arrays}
-    lr, *images = arrays
-    parts: dict = {"lr": lr[::every, ::every, ::every], "hr": images}
-    if name == "case2":
+    if name.startswith("slicegan"):
+        lr, images = None, arrays
+    else:
+        lr, *images = arrays
+        lr = lr[::every, ::every, ::every]
+    parts: dict = {"lr": lr, "hr": images}
+    if images[0].ndim == 3:  # a stack for each direction
         parts["hr"] = [image for stack in images for image in stack]
         parts["normals"] = [axis for axis, stack in enumerate(images) for _ in stack]
     return parts
@@ -125,11 +136,12 @@ def _real(name: str, arrays: list[np.ndarray], every: int) -> dict:
 def _twin(name: str, seed: int, edge: int) -> dict:
     if name == "electrode":
         return _from_truth(twins.cathode(seed, (edge,) * 3))
-    if name == "case2":
+    if name in ("case2", "slicegan_separator"):
         shape = (2 * edge, edge, edge)
         truth = twins.separator(seed, shape)
         lr = simulate_lr(twins.separator(seed, shape, fibrils=False), 4, phase=1)["lr"]
         faces = [truth.take(i, axis) for axis in range(3) for i in (0, -1)]
+        lr = lr if name == "case2" else None
         return {"truth": truth, "lr": lr, "hr": faces, "normals": [0, 0, 1, 1, 2, 2]}
     if name == "case4":
         truth, image = twins.composite(seed, (edge,) * 3), (628, 758)

@@ -548,6 +548,16 @@ def test_at_scale_factor_8_the_laptop_profile_anchors_harder(anode):
         fit_superres(eight, "laptop", 0, "cpu", weight=7.0, **given).meta["recipe"]["weight"] == 7
     )
     assert fit_superres(anode, "laptop", 0, "cpu", **given).meta["recipe"]["weight"] == 30
+    alone = data.load("slicegan", "twin", edge=64)
+    recipe = fit_superres(alone, "laptop", 0, "cpu", **given).meta["recipe"]
+    assert (recipe["weight"], recipe["noise_channels"]) == (30, 8)
+
+
+def test_slicegan_of_a_separator_has_a_critic_for_each_direction():
+    case = data.load("slicegan_separator", "twin", edge=64)
+    assert case.lr is None and case.normals == [0, 0, 1, 1, 2, 2]
+    assert len(fit(case, window=32, check_edge=8).meta["history"]) > 0
+    assert [image.shape for image in case.hr] == [(64, 64)] * 2 + [(128, 64)] * 4
 
 
 def test_slicegan_a_case_without_a_coarse_volume_makes_volumes_from_noise_alone():

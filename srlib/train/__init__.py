@@ -14,10 +14,11 @@ from tqdm.std import tqdm
 from srlib import metrics, results
 from srlib.data import Case
 from srlib.train.adversarial import LIMITS, Trainer, quality, slice_volume
-from srlib.train.recipe import AT_EIGHT, PROFILES, Recipe
+from srlib.train.recipe import AT_EIGHT, FROM_NOISE, PROFILES, Recipe
 
 __all__ = [
     "AT_EIGHT",
+    "FROM_NOISE",
     "LIMITS",
     "PROFILES",
     "Recipe",
@@ -73,8 +74,8 @@ def fit_superres(
 
     Args:
         case: The inputs, from :func:`srlib.data.load` or made of your own arrays.
-        profile: ``"smoke"``, ``"laptop"`` (with :data:`AT_EIGHT` at scale factor 8) or
-            ``"paper"``.
+        profile: ``"smoke"``, ``"laptop"`` (with :data:`AT_EIGHT` at scale factor 8, with
+            :data:`FROM_NOISE` without a coarse volume) or ``"paper"``.
         seed: Of the weights, the windows and the noise.
         device: ``"cpu"`` or ``"cuda"``; None for CUDA if there is one.
         seconds: Stop after so many seconds; None to count iterations only.
@@ -92,7 +93,9 @@ def fit_superres(
     """
     if profile not in PROFILES:
         raise ValueError(f"there is no profile {profile!r}: choose one of {', '.join(PROFILES)}")
-    if profile == "laptop" and case.scale_factor == 8:
+    if profile == "laptop" and case.lr is None:
+        changes = FROM_NOISE | changes
+    elif profile == "laptop" and case.scale_factor == 8:
         changes = AT_EIGHT | changes
     try:
         recipe = replace(PROFILES[profile], **changes)
