@@ -76,7 +76,7 @@ def violins(
             marks = _table(points[panel], panel, phases, point_name)[0]
             ax.plot(range(len(marks)), marks, "k+", markersize=9, markeredgewidth=1.6, zorder=4)
         names = column_names(panel, phases)
-        ax.set_xticks(range(len(names)), names)
+        ax.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
         ax.tick_params(axis="x", length=0)
         title, unit = _PANELS[panel]
         ax.set_title(title)
@@ -210,7 +210,7 @@ def spectra(
         row[1].set_xlabel("cycles per px")
         row[1].set_xticks([-0.5, 0, 0.5])
         row[1].set_yticks([-0.5, 0, 0.5])
-        for other, colour in zip(results, SOURCES, strict=False):
+        for other, colour in zip(results, SOURCES[:2] + SOURCES[3:], strict=False):
             line = results[other][1]
             own = other == name
             row[2].plot(
