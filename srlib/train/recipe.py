@@ -94,6 +94,7 @@ PROFILES = {
         decay=False,
         weight=10.0,
         evenness=0.0,
+        fine_noise=False,
         ema=0.0,
         check_every=2000,
         stop_below=0.015,
