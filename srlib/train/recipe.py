@@ -106,5 +106,12 @@ PROFILES = {
 # not been tried there.
 AT_EIGHT = {"weight": 100.0, "evenness": 50.0, "fine_noise": False}
 
-# Changes of the laptop profile without a coarse volume: the noise is all there is to begin with.
-FROM_NOISE = {"noise_channels": 8}
+# Changes of the laptop profile without a coarse volume: noise is all there is to begin with, and
+# nothing but the critic holds the output, so it must be right before the generator moves.
+FROM_NOISE = {
+    "noise_channels": 8,
+    "critic_steps": 5,
+    "evenness": 10.0,
+    "fine_noise": False,
+    "iterations": 3000,
+}
