@@ -181,7 +181,8 @@ def _spread(client, left: list[tuple], model: nn.Module, **rest) -> Iterator[int
     """The same on all workers, a task for each tile."""
     from distributed import as_completed
 
-    model = copy.deepcopy(model).eval()  # threads of a worker share it, in one mode
+    # The model travels once, not with each tile; threads of a worker share it, in one mode.
+    model = client.submit(nn.Module.eval, copy.deepcopy(model), pure=False)
     tasks = as_completed(client.map(_make_there, left, model=model, pure=False, **rest))
     try:
         for task in tasks:

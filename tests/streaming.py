@@ -40,10 +40,12 @@ def names(folder: Path) -> list[str]:
 
 
 class Counted:
-    """Computes tiles and counts them; stops before one of them, as Ctrl-C does."""
+    """Stands for ``tile_at`` and counts its calls; stops before one of them, as Ctrl-C does."""
 
-    def __init__(self, real) -> None:
-        self.real, self.calls, self.stop_after = real, 0, None
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.real, self.calls, self.stop_after = infer.tile_at, 0, None
+        monkeypatch.setattr(infer, "tile_at", self)
+        monkeypatch.setattr(os, "fsync", lambda file: None)  # slow, and no test cuts the power
 
     def __call__(self, *args, **options):
         if self.calls == self.stop_after:
@@ -52,34 +54,14 @@ class Counted:
         return self.real(*args, **options)
 
 
-@pytest.fixture
-def made(monkeypatch) -> Counted:
-    monkeypatch.setattr(os, "fsync", lambda file: None)  # slow, and no test cuts the power
-    counted = Counted(infer.tile_at)
-    monkeypatch.setattr(infer, "tile_at", counted)
-    return counted
-
-
-@pytest.fixture
-def lr_path(tmp_path) -> Path:
-    (tmp_path / "in").mkdir()
-    return write(tmp_path / "in" / "lr.tif", LR)
-
-
-@pytest.fixture
-def interrupted(tmp_path, lr_path, made):
-    """Leaves a run after so many tiles; gives its arguments."""
-
-    def leave(target: str, tiles: int) -> tuple:
-        made.calls, made.stop_after = 0, tiles
-        arguments = (model(), lr_path, tmp_path / "out" / f"sr{target}", 5, 4)
-        with pytest.raises(KeyboardInterrupt):
-            superres_to_file(*arguments)
-        assert made.calls == tiles and not arguments[2].exists()
-        made.calls, made.stop_after = 0, None
-        return arguments
-
-    return leave
+def interrupt(made: Counted, lr_path: Path, out: Path, tiles: int) -> tuple:
+    """Leave a run after so many tiles; gives its arguments."""
+    arguments, made.stop_after = (model(), lr_path, out, 5, 4), tiles
+    with pytest.raises(KeyboardInterrupt):
+        superres_to_file(*arguments)
+    assert made.calls == tiles and not out.exists()
+    made.calls, made.stop_after = 0, None
+    return arguments
 
 
 WHOLE = infer.superres(model(), LR, seed=5, tile=4)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -11,14 +12,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from streaming import LR, TARGETS, WHOLE, model, names, read, write
+from streaming import LR, TARGETS, WHOLE, Counted, interrupt, model, names, read, write
 from test_infer import labels
 
 from srlib import infer, journal, models, stream
 from srlib.journal import Journal
 from srlib.stream import superres_to_file
 
-pytest_plugins = "streaming"
+
+@pytest.fixture
+def made(monkeypatch) -> Counted:
+    return Counted(monkeypatch)
+
+
+@pytest.fixture
+def lr_path(tmp_path) -> Path:
+    return write(tmp_path / "lr.tif", LR)
+
+
+@pytest.fixture
+def interrupted(tmp_path, lr_path, made):
+    return lambda target, tiles: interrupt(made, lr_path, tmp_path / "out" / f"sr{target}", tiles)
 
 
 # Interruption
@@ -108,6 +122,37 @@ def test_a_run_interrupted_before_the_last_step_only_takes_that_step(
         superres_to_file(*arguments)
     assert made.calls == 18
     assert np.array_equal(read(superres_to_file(*arguments)), WHOLE) and made.calls == 18
+
+
+@TARGETS
+def test_a_full_disk_half_way_keeps_what_is_done(tmp_path, lr_path, made, monkeypatch, target):
+    before, real = resource.getrlimit(resource.RLIMIT_FSIZE), made.real
+
+    def fill(*args, **options):
+        if made.calls == 6:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+        return real(*args, **options)
+
+    made.real = fill
+    monkeypatch.setattr(journal, "FLUSH_EVERY", 0)
+    arguments = (model(), lr_path, tmp_path / "out" / f"sr{target}", 5, 4)
+    try:
+        with pytest.raises(OSError, match="free some space and call again to go on") as caught:
+            superres_to_file(*arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(caught.value).startswith(f"cannot write {arguments[2]} (File too large)")
+    made.calls, made.real = 0, real
+    assert np.array_equal(read(superres_to_file(*arguments)), WHOLE) and made.calls == 13
+    assert names(tmp_path / "out") == [f"sr{target}"]
+
+
+def test_a_chunk_that_was_cut_short_is_removed(interrupted):
+    arguments = interrupted(".zarr", 7)
+    chunk = next(path for path in arguments[2].parent.rglob("c/0/0/*"))
+    chunk.with_name("0.5fd3.partial").write_bytes(b"cut")
+    out = superres_to_file(*arguments)
+    assert not list(out.rglob("*.partial")) and np.array_equal(read(out), WHOLE)
 
 
 KILLED = """

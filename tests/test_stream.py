@@ -10,14 +10,27 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from streaming import LR, TARGETS, WHOLE, model, names, read, write
+from streaming import LR, TARGETS, WHOLE, Counted, interrupt, model, names, read, write
 from test_infer import Nearest, labels
 
 from srlib import infer, models, stream
 from srlib.journal import Journal
 from srlib.stream import superres_to_file
 
-pytest_plugins = "streaming"
+
+@pytest.fixture
+def made(monkeypatch) -> Counted:
+    return Counted(monkeypatch)
+
+
+@pytest.fixture
+def lr_path(tmp_path) -> Path:
+    return write(tmp_path / "lr.tif", LR)
+
+
+@pytest.fixture
+def interrupted(tmp_path, lr_path, made):
+    return lambda target, tiles: interrupt(made, lr_path, tmp_path / "out" / f"sr{target}", tiles)
 
 
 def test_the_tiles_of_these_tests_differ_from_seed_to_seed_and_model_to_model():
@@ -79,9 +92,12 @@ def test_a_dask_cluster_makes_the_same_voxels(tmp_path, client, made, source):
 
 def test_a_dask_run_goes_on_and_can_be_interrupted(interrupted, client, made, monkeypatch):
     arguments = interrupted(".zarr", 3)
+    from distributed import Future
+
     tasks, real, note = [], client.map, Journal._note
 
     def spy(function, items, **options):
+        assert isinstance(options["model"], Future)  # it is sent once, not with each tile
         tasks.append(len(items))
         return real(function, items, **options)
 
