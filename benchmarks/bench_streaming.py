@@ -19,7 +19,7 @@ WEIGHTS, SCALE = "case3x8-twin-0", 8
 def coarse(size: int, path: Path) -> Path:
     """Write the coarse volume of ``size``^3 fine voxels: a twin's, again and again."""
     lr, edge = data.load("case3x8", "twin").lr, size // SCALE + 2
-    lr = np.pad(lr, [(0, edge - n) for n in lr.shape], mode="wrap")[:edge, :edge, :edge]
+    lr = np.pad(lr, [(0, max(edge - n, 0)) for n in lr.shape], mode="wrap")[:edge, :edge, :edge]
     zarr.create_array(path, data=lr, chunks=(32,) * 3)
     return path
 

@@ -57,7 +57,7 @@ def superres_to_file(
     lr, lr_path, out_path = open_volume(lr_path), Path(lr_path).resolve(), Path(out_path)
     infer.check_volume(model, lr.shape, crop, tile)
     _check_output(lr_path, out_path, client)
-    how = {"seed": int(seed), "tile": tile or infer.TILE, "crop": int(crop)}
+    how = {"seed": int(seed), "tile": int(tile or infer.TILE), "crop": int(crop)}
     partial = out_path.absolute().with_name(f".partial-{out_path.name}")
     journal = Journal(partial.with_name(f".journal-{out_path.name}"), _key(model, lr, how))
     if not partial.exists():
