@@ -50,6 +50,14 @@ def _as_published(model) -> float:
         return 64**3 / _seconds(lambda: model.logits(x), 1)
 
 
+def peak_gb() -> float:
+    """Peak resident memory of this process so far, in GB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux hands the parent's ru_maxrss on to a new process, VmHWM it does not
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024**2
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+
+
 def peak_memory(edge: int) -> tuple[float, float]:
     """Peak resident memory (GB) and seconds to make ``edge``^3 voxels; called in a new process."""
     model = models.LaptopGenerator(3, 3)
@@ -57,10 +65,7 @@ def peak_memory(edge: int) -> tuple[float, float]:
     start = time.perf_counter()
     infer.superres(model, lr, crop=0, progress=False)
     seconds = time.perf_counter() - start
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux hands the parent's ru_maxrss on to a new process, VmHWM it does not
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024**2, seconds
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, seconds
+    return peak_gb(), seconds
 
 
 def run() -> dict:

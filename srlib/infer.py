@@ -4,7 +4,7 @@ A tile is computed with the coarse voxels around it that can change it (the gene
 noise depends on seed and position alone. So the tiles of any size make the same volume.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -81,6 +81,83 @@ def check_volume(model: nn.Module, shape: tuple[int, ...], crop: int, tile: int 
         )
 
 
+def corners(shape: tuple[int, ...], tile: int | None = None, crop: int = 1) -> list[tuple]:
+    """First coarse voxel (z, y, x) of every tile of a volume, in the order of :func:`tiles`."""
+    starts = [range(crop, n - crop, tile or TILE) for n in shape]
+    return [(z, y, x) for z in starts[0] for y in starts[1] for x in starts[2]]
+
+
+def check_labels(model: nn.Module, part: np.ndarray) -> None:
+    """Raise a ValueError if a part of a coarse volume holds what the model does not know."""
+    if model.n_lr and (part.dtype != np.uint8 or part.max() >= model.n_lr):
+        raise ValueError(
+            f"the coarse volume must hold uint8 phases 0 to {model.n_lr - 1} for this "
+            f"model, not {part.dtype} up to {part.max()}: see srlib.data.encode_labels"
+        )
+
+
+def tile_at(
+    model: nn.Module,
+    lr,
+    corner: tuple[int, int, int],
+    seed: int = 0,
+    tile: int | None = None,
+    crop: int = 1,
+    period: tuple[int, int, int] | None = None,
+) -> tuple[tuple[slice, slice, slice], np.ndarray]:
+    """One super-resolved tile of a coarse volume; it needs none of the others.
+
+    Args:
+        model: Trained generator.
+        lr: Coarse phases ``(D, H, W)``: an array, or anything that is sliced like one (memory map,
+            zarr array), of which only the tile and its halo are read.
+        corner: Where the tile starts, one of :func:`corners`.
+        seed: Of the noise.
+        tile: Coarse voxels an edge of a tile; None for 32. More is faster and takes more memory.
+        crop: Coarse voxels left out at each face of the volume (SuperRes, section 3: 1).
+        period: Of the noise, see :func:`position_noise`.
+
+    Returns:
+        Where the tile belongs in the output, and its phases ``uint8``.
+
+    Raises:
+        ValueError: if the tile holds phases that the model does not know.
+    """
+    tile, halo, s = tile or TILE, model.halo, int(model.scale_factor)
+    device = next(model.parameters()).device
+    stop = [min(c + tile, n - crop) for c, n in zip(corner, lr.shape, strict=True)]
+    low = [max(c - halo, 0) for c in corner]
+    high = [min(c + halo, n) for c, n in zip(stop, lr.shape, strict=True)]
+    part = np.array(lr[tuple(slice(a, b) for a, b in zip(low, high, strict=True))])
+    check_labels(model, part)
+    noise = position_noise(seed, model.noise_channels, tuple(low), part.shape, period)
+    x = torch.cat([one_hot(part, model.n_lr), torch.from_numpy(noise)])[None].to(device)
+    x = x.contiguous(memory_format=torch.channels_last_3d)
+    keep, done = _keep(model, low, high, lr.shape)
+    extra = (keep,) if keep else ()
+    if getattr(model, "fine_noise", False):
+        size = [s * (k.stop - k.start) for k in keep]
+        fine = tuple(s * n for n in period) if period else None
+        noise = position_noise(seed ^ FINE, 1, [s * a for a in done], size, fine, True)
+        extra = keep, torch.from_numpy(noise)[None].to(device)
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+            labels = _argmax(model.logits(x, *extra))
+    finally:
+        model.train(training)
+    inner = [slice(s * (c - a), s * (b - a)) for c, b, a in zip(corner, stop, done, strict=True)]
+    where = [slice(s * (c - crop), s * (b - crop)) for c, b in zip(corner, stop, strict=True)]
+    return tuple(where), labels[tuple(inner)].cpu().numpy()
+
+
+def bar(steps: Iterable, lr_shape: tuple[int, ...], progress: bool | None, **options) -> tqdm:
+    """A progress bar over tiles; None shows it only when there is more than a moment's work."""
+    quiet = np.prod(lr_shape) < 100_000 if progress is None else not progress
+    return tqdm(steps, desc="super-resolving", disable=quiet, mininterval=1, **options)
+
+
 def tiles(
     model: nn.Module,
     lr,
@@ -93,61 +170,18 @@ def tiles(
     """Super-resolved tiles of a coarse volume, one after the other.
 
     Args:
-        model: Trained generator.
-        lr: Coarse phases ``(D, H, W)``: an array, or anything that is sliced like one (memory map,
-            zarr array), of which only the tile and its halo are read.
-        seed: Of the noise.
-        tile: Coarse voxels an edge of a tile; None for 32. More is faster and takes more memory.
-        crop: Coarse voxels left out at each face of the volume (SuperRes, section 3: 1).
-        period: Of the noise, see :func:`position_noise`.
+        model, lr, seed, tile, crop, period: As in :func:`tile_at`.
         progress: Show a bar; None for only when there is more than a moment's work.
 
     Yields:
         Where the tile belongs in the output, and its phases ``uint8``.
+
+    Raises:
+        ValueError: if the volume does not fit the model.
     """
     check_volume(model, lr.shape, crop, tile)
-    tile, halo, s = tile or TILE, model.halo, int(model.scale_factor)
-    device = next(model.parameters()).device
-    starts = [range(crop, n - crop, tile) for n in lr.shape]
-    corners = [(z, y, x) for z in starts[0] for y in starts[1] for x in starts[2]]
-    quiet = np.prod(lr.shape) < 100_000 if progress is None else not progress
-    training = model.training
-    model.eval()
-    try:
-        for corner in tqdm(corners, desc="super-resolving", disable=quiet, mininterval=1):
-            stop = [min(c + tile, n - crop) for c, n in zip(corner, lr.shape, strict=True)]
-            low = [max(c - halo, 0) for c in corner]
-            high = [min(c + halo, n) for c, n in zip(stop, lr.shape, strict=True)]
-            part = np.array(lr[tuple(slice(a, b) for a, b in zip(low, high, strict=True))])
-            if model.n_lr and (part.dtype != np.uint8 or part.max() >= model.n_lr):
-                raise ValueError(
-                    f"the coarse volume must hold uint8 phases 0 to {model.n_lr - 1} for this "
-                    f"model, not {part.dtype} up to {part.max()}: see srlib.data.encode_labels"
-                )
-            noise = position_noise(seed, model.noise_channels, tuple(low), part.shape, period)
-            x = torch.cat([one_hot(part, model.n_lr), torch.from_numpy(noise)])[None].to(device)
-            x = x.contiguous(memory_format=torch.channels_last_3d)
-            keep, done = _keep(model, low, high, lr.shape)
-            extra = (keep,) if keep else ()
-            if getattr(model, "fine_noise", False):
-                size = [s * (k.stop - k.start) for k in keep]
-                fine = tuple(s * n for n in period) if period else None
-                noise = position_noise(seed ^ FINE, 1, [s * a for a in done], size, fine, True)
-                extra = keep, torch.from_numpy(noise)[None].to(device)
-            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-                labels = _argmax(model.logits(x, *extra))
-            inner = [
-                slice(s * (c - a), s * (b - a)) for c, b, a in zip(corner, stop, done, strict=True)
-            ]
-            labels = labels[tuple(inner)].cpu().numpy()
-            yield (
-                tuple(
-                    slice(s * (c - crop), s * (b - crop)) for c, b in zip(corner, stop, strict=True)
-                ),
-                labels,
-            )
-    finally:
-        model.train(training)
+    for corner in bar(corners(lr.shape, tile, crop), lr.shape, progress):
+        yield tile_at(model, lr, corner, seed, tile, crop, period)
 
 
 def _argmax(logits: torch.Tensor) -> torch.Tensor:

@@ -1,14 +1,26 @@
-"""Volumes larger than memory: super-resolve from file to file, tile by tile."""
+"""Volumes larger than memory: super-resolve from file to file, tile by tile.
 
+The tiles that are safe on disk are noted in a journal beside the unfinished output, so that a run
+that was interrupted can go on. The tiles of a zarr output are its chunks, so that several processes
+can write it together.
+"""
+
+import argparse
+import contextlib
+import copy
+import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
+from srlib import infer, models
 from srlib.files import open_volume
-from srlib.infer import TILE, check_volume, output_shape, tiles
+from srlib.journal import Journal
 
 
 def superres_to_file(
@@ -19,64 +31,196 @@ def superres_to_file(
     tile: int | None = None,
     crop: int = 1,
     progress: bool | None = None,
+    client=None,
 ) -> Path:
     """Super-resolve a volume on disk to another one; neither is ever in memory whole.
+
+    A run that was interrupted goes on when it is called again with the same arguments, and no voxel
+    depends on that. What is done lies in ``.partial-NAME`` and ``.journal-NAME`` beside the output
+    until it is complete. Another model, input, seed, tile, crop or device starts afresh.
 
     Args:
         model: Trained generator.
         lr_path: Coarse phases 0..m-1, ``uint8``: an uncompressed TIFF or a zarr array.
-        out_path: ``.tif`` (BigTIFF where needed) or ``.zarr``; appears only when complete.
-        seed, tile, crop, progress: As in :func:`tiles`.
+        out_path: ``.tif`` (BigTIFF where needed), or ``.zarr`` with a chunk for each tile; appears
+            only when complete. Phases ``uint8``, shape as :func:`srlib.infer.output_shape` says.
+        seed, tile, crop: As in :func:`srlib.infer.tile_at`.
+        progress: Show a bar, which starts at the tiles that are done; None for only when there is
+            more than a moment's work.
+        client: A ``dask.distributed.Client`` whose workers make the tiles of a ``.zarr`` output.
+            They need srlib, and the files under the same paths.
 
     Raises:
-        ValueError: if the input does not fit.
-        OSError: if the output cannot be written.
+        ValueError: if the input does not fit, or a later run has taken over the same output.
+        OSError: if the output cannot be written; what is done is kept for the next call.
     """
-    lr, out_path = open_volume(lr_path), Path(out_path)
-    check_volume(model, lr.shape, crop, tile)
-    if out_path.suffix not in (".tif", ".tiff", ".zarr"):
-        raise ValueError(f"{out_path.name} must end in .tif, .tiff or .zarr")
-    if out_path.resolve() == Path(lr_path).resolve():
-        raise ValueError(f"{out_path} is the input itself: choose another name for the output")
-    partial = out_path.with_name(f".partial-{out_path.name}")
-    shape = output_shape(model, lr.shape, crop)
+    lr, lr_path, out_path = open_volume(lr_path), Path(lr_path).resolve(), Path(out_path)
+    infer.check_volume(model, lr.shape, crop, tile)
+    _check_output(lr_path, out_path, client)
+    how = {"seed": int(seed), "tile": int(tile or infer.TILE), "crop": int(crop)}
+    partial = out_path.absolute().with_name(f".partial-{out_path.name}")
+    journal = Journal(partial.with_name(f".journal-{out_path.name}"), _key(model, lr, how))
+    if not partial.exists():
+        journal.done.clear()
+    shape = infer.output_shape(model, lr.shape, crop)
+    tiles = list(enumerate(infer.corners(lr.shape, tile, crop)))
+    left = [(number, corner) for number, corner in tiles if number not in journal.done]
     try:
-        out_path.parent.mkdir(parents=True, exist_ok=True)
-        if out_path.suffix == ".zarr":
-            import zarr
-
-            edge = int(model.scale_factor) * (tile or TILE)
-            chunks = tuple(min(edge, n) for n in shape)
-            out = zarr.create_array(partial, shape=shape, chunks=chunks, dtype="u1", overwrite=True)
+        journal.begin()
+        if not journal.done:
+            _create(partial, shape, int(model.scale_factor) * how["tile"])
+        out = _open(partial, shape)
+        rest = {"model": model, "how": how, "journal": journal}
+        if client is None:
+            work = (_make(item, lr=lr, out=out, **rest) for item in left)
         else:
-            import tifffile
-
-            big = np.prod(shape, dtype=float) > 4e9
-            out = tifffile.memmap(partial, shape=shape, dtype="u1", bigtiff=big)
-            _reserve(partial)
-        for where, labels in tiles(model, lr, seed, tile, crop, None, progress):
-            out[where] = labels
+            work = _spread(client, left, lr_path=lr_path, out_path=partial, **rest)
+        with contextlib.closing(work):
+            done = len(tiles) - len(left)
+            shown = infer.bar(work, lr.shape, progress, initial=done, total=len(tiles))
+            journal.follow(shown, getattr(out, "flush", None))
+        journal.check()
         if out_path.suffix == ".zarr":
+            for stray in partial.rglob("*.partial"):  # of a chunk whose writer was killed
+                stray.unlink(missing_ok=True)
             _remove(out_path)
-        else:
-            out.flush()
         partial.replace(out_path)
+        journal.path.unlink()
     except OSError as error:
+        if error.errno is None:  # not about a file
+            raise
+        then = "and call again to go on from there" if journal.done else "or choose another folder"
         raise OSError(
-            f"cannot write {out_path} ({error.strerror}): free some space or choose another folder"
+            f"cannot write {out_path} ({error.strerror}): free some space {then}"
         ) from None
     finally:
-        _remove(partial)
+        if not journal.done and journal.is_ours():
+            _remove(partial)
+            _remove(journal.path)
     return out_path
 
 
-def _reserve(path: Path) -> None:
-    """Claim the disk space of a file: a full disk under a memory map kills the process."""
-    if hasattr(os, "posix_fallocate"):
+def _check_output(lr_path: Path, out_path: Path, client) -> None:
+    if out_path.suffix not in (".tif", ".tiff", ".zarr"):
+        raise ValueError(f"{out_path.name} must end in .tif, .tiff or .zarr")
+    if out_path.resolve() == lr_path:
+        raise ValueError(f"{out_path} is the input itself: choose another name for the output")
+    if client is not None and not hasattr(client, "scheduler_info"):
+        raise ValueError(f"client must be a dask.distributed.Client, not {client!r}")
+    if client is not None and out_path.suffix != ".zarr":
+        raise ValueError(
+            "several processes cannot write one TIFF safely: name the output "
+            f"{out_path.with_suffix('.zarr').name}, or leave out the client"
+        )
+
+
+def _key(model: nn.Module, lr, how: dict) -> str:
+    """A name for all that decides about the voxels; reads and checks the whole input for it."""
+    device = next(model.parameters()).device.type
+    about = (type(model).__name__, getattr(model, "config", None), model.scale_factor, device)
+    found = hashlib.sha256(repr((about, torch.__version__, lr.shape, how)).encode())
+    for name, tensor in model.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    for start in range(0, lr.shape[0], infer.TILE):
+        part = np.ascontiguousarray(lr[start : start + infer.TILE])
+        infer.check_labels(model, part)
+        found.update(part)
+    return found.hexdigest()
+
+
+def _create(path: Path, shape: tuple[int, ...], edge: int) -> None:
+    """An empty output; a zarr array in chunks of ``edge`` voxels."""
+    _remove(path)
+    if path.suffix == ".zarr":
+        import zarr
+
+        chunks = tuple(min(edge, n) for n in shape)
+        zarr.create_array(path, shape=shape, chunks=chunks, dtype="u1")
+        _sync(path / "zarr.json")
+    else:
+        import tifffile
+
+        big = np.prod(shape, dtype=float) > 4e9
+        tifffile.memmap(path, shape=shape, dtype="u1", bigtiff=big)
+        if hasattr(os, "posix_fallocate"):  # a full disk under a memory map kills the process
+            with open(path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        _sync(path)
+
+
+def _open(path: Path, shape: tuple[int, ...]):
+    """An output that :func:`_create` made, to write to."""
+    if path.suffix == ".zarr":
+        import zarr
+
+        return zarr.open_array(path, mode="r+")
+    import tifffile
+
+    return tifffile.memmap(path, mode="r+").reshape(shape)
+
+
+def _make(item: tuple, model: nn.Module, lr, out, how: dict, journal: Journal) -> int:
+    """Compute one tile and write it; a chunk is on disk after that, not only on its way."""
+    number, corner = item
+    where, labels = infer.tile_at(model, lr, corner, **how)
+    journal.check()
+    out[where] = labels
+    if hasattr(out, "chunks"):
+        index = tuple(w.start // n for w, n in zip(where, out.chunks, strict=True))
+        _sync(out.store.root / out.metadata.encode_chunk_key(index))
+    return number
+
+
+def _make_there(item: tuple, lr_path: Path, out_path: Path, **rest) -> int:
+    """The same on a worker of a Dask cluster, which opens the files itself."""
+    return _make(item, lr=open_volume(lr_path), out=_open(out_path, ()), **rest)
+
+
+def _spread(client, left: list[tuple], model: nn.Module, **rest) -> Iterator[int]:
+    """The same on all workers, a task for each tile."""
+    from distributed import as_completed
+
+    # The model travels once, not with each tile; threads of a worker share it, in one mode.
+    model = client.submit(nn.Module.eval, copy.deepcopy(model), pure=False)
+    tasks = as_completed(client.map(_make_there, left, model=model, pure=False, **rest))
+    try:
+        for task in tasks:
+            yield task.result()
+    finally:
+        client.cancel(list(tasks.futures))
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file is on the disk; zarr writes none for a chunk of zeros."""
+    if path.exists():
         with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            os.fsync(file.fileno())
 
 
 def _remove(path: Path) -> None:
     if path.exists():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Super-resolve a volume on disk; the same command goes on after an interruption."""
+    parser = argparse.ArgumentParser(prog="python -m srlib.stream", description=main.__doc__)
+    parser.add_argument("model", help="weights: a .safetensors file, or the name of shipped ones")
+    parser.add_argument("lr", help="coarse phases 0, 1, 2 ...: an uncompressed .tif, or .zarr")
+    parser.add_argument("out", help="the result: .tif or .zarr")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tile", type=int, help="coarse voxels an edge, 32 by default")
+    parser.add_argument("--crop", type=int, default=1, help="coarse voxels left out at each face")
+    a = parser.parse_args(arguments)
+    try:
+        model = models.load(a.model).to("cuda" if torch.cuda.is_available() else "cpu")
+        print(superres_to_file(model, a.lr, a.out, a.seed, a.tile, a.crop, progress=True))
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"srlib.stream: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("srlib.stream: interrupted; the same command goes on from there") from None
+
+
+if __name__ == "__main__":
+    main()

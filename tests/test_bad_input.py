@@ -7,6 +7,7 @@ import traceback
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,6 +57,12 @@ def with_value(value: float) -> np.ndarray:
     image = labels((6, 7)).astype(np.float32)
     image[2, 3] = value
     return image
+
+
+def last_voxel_of(value: int) -> np.ndarray:
+    volume = labels((9, 9, 40))
+    volume[-1, -1, -1] = value
+    return volume
 
 
 def tiff(folder: Path, values: np.ndarray, **options) -> Path:
@@ -338,6 +345,18 @@ INFERENCE = {
         lambda p: stream(p, source=tiff(p, labels((9, 9, 9)).astype(np.float32))),
         "see srlib.data.encode_labels",
     ),
+    "stream an unknown phase in the last tile": (
+        lambda p: stream(p, source=tiff(p, last_voxel_of(7)), tile=4),
+        "uint8 phases 0 to 2 .* up to 7",
+    ),
+    "stream with the address of a cluster": (
+        lambda p: stream(p, "sr.zarr", client="tcp://localhost:8786"),
+        "must be a dask.distributed.Client, not 'tcp",
+    ),
+    "stream a TIFF with a cluster": (
+        lambda p: stream(p, client=SimpleNamespace(scheduler_info=None)),
+        "cannot write one TIFF safely: name the output sr.zarr",
+    ),
     "stream to .png": (lambda p: stream(p, "sr.png"), "must end in .tif"),
     "stream into a file": (
         lambda p: stream(p, f"{text(p, 'out').name}/sr.tif"),
@@ -392,6 +411,7 @@ def test_bad_input_is_refused_in_one_sentence(name, tmp_path):
     assert re.search(hint, message), message
     assert len(message) < 250 + len(str(tmp_path)) and "\n" not in message
     assert ". " not in message and "None" not in message.replace("or None", "")
+    assert not list(tmp_path.rglob(".*")), "nothing half done is left"
     assert SRLIB in Path(caught.traceback[-1].path).parents
     shown = "".join(traceback.format_exception(caught.value))
     assert not re.search(r'File ".*/(torch|numpy|tifffile|zarr|safetensors)/', shown)

@@ -1,43 +1,26 @@
-"""Inference: SR-05, SR-24, SR-28, GAP-05; exact tiles, streaming, bounded memory."""
-
-import contextlib
-import ctypes
-import gc
-import inspect
-import signal
-import subprocess
-import sys
-import threading
-import time
-from pathlib import Path
+"""Inference: SR-05, SR-24, SR-28, GAP-05; noise, exact tiles."""
 
 import numpy as np
 import pytest
-import tifffile
 import torch
 import torch.nn.functional as F
-import zarr
 from scipy import stats
 
 from srlib import data, infer
 from srlib.infer import position_noise, superres
 from srlib.models import LaptopGenerator, PaperGenerator
-from srlib.stream import superres_to_file
 
 
 class Nearest(torch.nn.Module):
     """Repeats each coarse voxel: the right answer is known, and it takes no time."""
 
-    def __init__(self, scale_factor: int = 4, n_lr: int = 3, stop_after: int = 10**9) -> None:
+    def __init__(self, scale_factor: int = 4, n_lr: int = 3) -> None:
         super().__init__()
-        self.scale_factor, self.n_lr, self.stop_after = scale_factor, n_lr, stop_after
+        self.scale_factor, self.n_lr = scale_factor, n_lr
         self.noise_channels, self.halo, self.coarse_halo = 0, 1, 0
-        self.unused, self.calls = torch.nn.Parameter(torch.zeros(1)), 0
+        self.unused = torch.nn.Parameter(torch.zeros(1))
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
-        self.calls += 1
-        if self.calls > self.stop_after:
-            raise KeyboardInterrupt
         return F.interpolate(x, scale_factor=self.scale_factor)
 
 
@@ -47,19 +30,6 @@ def labels(shape, n: int = 3, seed: int = 0) -> np.ndarray:
 
 def blocks(lr: np.ndarray, factor: int) -> np.ndarray:
     return np.kron(lr, np.ones((factor,) * 3, np.uint8))
-
-
-def write(path: Path, volume: np.ndarray) -> Path:
-    if path.suffix == ".zarr":
-        store = zarr.create_array(path, shape=volume.shape, chunks=(5, 4, 7), dtype=volume.dtype)
-        store[:] = volume
-    else:
-        tifffile.imwrite(path, volume)
-    return path
-
-
-def read(path: Path) -> np.ndarray:
-    return zarr.open_array(path, mode="r")[:] if path.suffix == ".zarr" else tifffile.imread(path)
 
 
 # Noise
@@ -114,6 +84,16 @@ def test_sr28_a_periodic_noise_makes_a_periodic_volume():
         assert np.array_equal(first, second)
     plain = superres(model, lr)[(slice(2 * model.halo - 2, 2 - 2 * model.halo),) * 3]
     assert (plain[:12] != plain[12:]).mean() > 0.05
+
+
+def test_numpy_seeds_and_whole_floats_are_numbers():
+    lr = labels((6, 6, 6))
+    assert (
+        position_noise(np.int64(7), 1, (0, 0, 0), (2, 2, 2))
+        == position_noise(7, 1, (0, 0, 0), (2, 2, 2))
+    ).all()
+    for method in ("nearest", "linear"):
+        assert (infer.interpolate(lr, 3, 4.0, method) == infer.interpolate(lr, 3, 4, method)).all()
 
 
 # Tiles
@@ -198,122 +178,12 @@ def test_a_model_comes_back_in_the_mode_it_was_in():
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
-# Files
-
-
-@pytest.mark.parametrize("source", [".tif", ".zarr"])
-@pytest.mark.parametrize("target", [".tif", ".tiff", ".zarr"])
-def test_streaming_equals_memory(tmp_path, source, target):
+def test_a_tile_needs_none_of_the_others():
     torch.manual_seed(0)
-    model = LaptopGenerator(3, 3, 2, width=4)
+    model = LaptopGenerator(3, 3, 2, width=4).train()
     lr = labels((11, 13, 9))
-    path = write(tmp_path / f"lr{source}", lr)
-    out = superres_to_file(model, path, tmp_path / "new" / f"sr{target}", seed=5, tile=4)
-    assert np.array_equal(read(out), superres(model, lr, seed=5))
-    assert [p.name for p in out.parent.iterdir()] == [out.name]
-
-
-@pytest.mark.parametrize("target", [".tif", ".zarr"])
-def test_an_interrupted_run_leaves_the_former_file(tmp_path, target):
-    path, out = write(tmp_path / "lr.tif", labels((8, 8, 8))), tmp_path / f"sr{target}"
-    with pytest.raises(KeyboardInterrupt):
-        superres_to_file(Nearest(stop_after=2), path, out, tile=3)
-    assert [p.name for p in tmp_path.iterdir()] == ["lr.tif"]
-    superres_to_file(Nearest(), path, out, tile=3)
-    before = read(out)
-    with pytest.raises(KeyboardInterrupt):
-        superres_to_file(Nearest(stop_after=2), write(path, labels((9, 9, 9))), out, tile=3)
-    assert np.array_equal(read(out), before)
-    superres_to_file(Nearest(), path, out, tile=3)
-    assert read(out).shape == (28, 28, 28)
-
-
-KILLED = f"""
-import sys, time, torch
-import torch.nn.functional as F
-from srlib.stream import superres_to_file
-
-{inspect.getsource(Nearest)}
-
-class Slow(Nearest):
-    def logits(self, x):
-        time.sleep(0.2)
-        return super().logits(x)
-
-superres_to_file(Slow(), sys.argv[1], sys.argv[2], tile=2)
-"""
-
-
-def test_the_output_cannot_be_the_input(tmp_path):
-    path = write(tmp_path / "lr.tif", labels((8, 8, 8)))
-    with pytest.raises(ValueError, match="the input itself"):
-        superres_to_file(Nearest(), path, path)
-    assert tifffile.imread(path).shape == (8, 8, 8)
-
-
-def test_numpy_seeds_and_whole_floats_are_numbers():
-    lr = labels((6, 6, 6))
-    assert (
-        position_noise(np.int64(7), 1, (0, 0, 0), (2, 2, 2))
-        == position_noise(7, 1, (0, 0, 0), (2, 2, 2))
-    ).all()
-    for method in ("nearest", "linear"):
-        assert (infer.interpolate(lr, 3, 4.0, method) == infer.interpolate(lr, 3, 4, method)).all()
-
-
-def test_a_killed_run_leaves_no_output(tmp_path):
-    path, out = write(tmp_path / "lr.tif", labels((20, 20, 20))), tmp_path / "sr.tif"
-    command = [sys.executable, "-c", KILLED, path, out]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[1])
-    try:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / ".partial-sr.tif").exists() and time.monotonic() < deadline:
-            assert process.poll() is None
-            time.sleep(0.05)
-        time.sleep(0.3)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert not out.exists() and (tmp_path / ".partial-sr.tif").exists()
-    superres_to_file(Nearest(), path, out)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["lr.tif", "sr.tif"]
-
-
-def peak_of(call) -> int:
-    """Largest growth of the process's own memory during a call, in bytes."""
-
-    def anonymous() -> int:
-        status = Path("/proc/self/status").read_text()
-        return 1024 * int(status.split("RssAnon:")[1].split()[0])
-
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # give back what earlier tests left over
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    start, found, done = anonymous(), [0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.003):
-            found.append(anonymous() - start)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        call()
-    finally:
-        done.set()
-        thread.join()
-    return max(found)
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-@pytest.mark.parametrize("target", [".tif", ".zarr"])
-def test_streaming_never_holds_the_volume(tmp_path, target):
-    lr = labels((34, 34, 146), 2)
-    path, model = write(tmp_path / "lr.tif", lr), Nearest(8, 2)
-    size = 8**3 * 32 * 32 * 144
-    small = write(tmp_path / "small.tif", lr[:9, :9, :9])
-    superres_to_file(model, small, tmp_path / f"small-sr{target}", tile=8)
-    held = peak_of(lambda: superres(model, lr, tile=8))
-    streamed = peak_of(lambda: superres_to_file(model, path, tmp_path / f"sr{target}", tile=8))
-    assert held > 0.9 * size
-    assert streamed < 0.5 * size
+    whole, corners = superres(model, lr, seed=5), infer.corners(lr.shape, 4)
+    assert len(corners) == 3 * 3 * 2 and corners[:2] == [(1, 1, 1), (1, 1, 5)]
+    where, found = infer.tile_at(model, lr, corners[-1], seed=5, tile=4)
+    assert where == (slice(16, 18), slice(16, 22), slice(8, 14))
+    assert np.array_equal(found, whole[where]) and model.training

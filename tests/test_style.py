@@ -30,7 +30,8 @@ ARROWS = {
     "metrics": {"degrade"},
     "models": {"checkpoint"},
     "infer": {"data", "models"},
-    "stream": {"files", "infer"},
+    "journal": {"checkpoint"},
+    "stream": {"files", "infer", "journal", "models"},
     "train": {"checkpoint", "data", "degrade", "infer", "losses", "metrics", "models", "results"},
     "viz": {"results"},
 }

@@ -1,0 +1,74 @@
+"""A volume larger than memory, from zarr to zarr, and what a killed run costs."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from benchmarks.bench_models import peak_gb
+from srlib import data, infer, models
+from srlib.stream import superres_to_file
+
+WEIGHTS, SCALE = "case3x8-twin-0", 8
+
+
+def coarse(size: int, path: Path) -> Path:
+    """Write the coarse volume of ``size``^3 fine voxels: a twin's, again and again."""
+    lr, edge = data.load("case3x8", "twin").lr, size // SCALE + 2
+    lr = np.pad(lr, [(0, max(edge - n, 0)) for n in lr.shape], mode="wrap")[:edge, :edge, :edge]
+    zarr.create_array(path, data=lr, chunks=(32,) * 3)
+    return path
+
+
+def stream(lr_path: str, out_path: str, tile: int) -> tuple[float, float]:
+    """Seconds to stream a volume, and peak resident memory (GB); called in a new process."""
+    model = models.load(WEIGHTS)
+    start = time.perf_counter()
+    superres_to_file(model, lr_path, out_path, tile=tile)
+    return time.perf_counter() - start, peak_gb()
+
+
+def _command(lr_path: Path, out_path: Path, tile: int) -> list[str]:
+    call = f"stream({str(lr_path)!r}, {str(out_path)!r}, {tile})"
+    return [sys.executable, "-c", f"from benchmarks.bench_streaming import stream; print(*{call})"]
+
+
+def _after_a_kill(folder: Path, size: int) -> tuple[int, int]:
+    """Tiles that a killed run leaves to the next, and voxels that differ from a whole one's."""
+    lr_path, out_path = coarse(size, folder / "lr.zarr"), folder / "sr.zarr"
+    tile, noted = size // SCALE // 2, folder / ".journal-sr.zarr"
+    process = subprocess.Popen(_command(lr_path, out_path, tile), stdout=subprocess.DEVNULL)
+    while not noted.exists() or len(noted.read_text().splitlines()) < 4:
+        if process.poll() is not None:
+            raise RuntimeError("the run ended before it could be killed: choose a larger size")
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    kept = len(noted.read_text().splitlines()) - 1
+    model = models.load(WEIGHTS)
+    found = zarr.open_array(superres_to_file(model, lr_path, out_path, tile=tile))[:]
+    whole = infer.superres(model, zarr.open_array(lr_path)[:], tile=2 * tile)
+    return kept, int((found != whole).sum())
+
+
+def run(size: int = 1024, small: int = 256, tile: int = 32) -> dict[str, float]:
+    """Speed and memory at ``size``^3 voxels, and a killed and resumed run of ``small``^3."""
+    with tempfile.TemporaryDirectory() as folder:
+        lr_path = coarse(size, Path(folder, "lr.zarr"))
+        command = _command(lr_path, Path(folder, "sr.zarr"), tile)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        seconds, peak = map(float, done.stdout.split())
+    with tempfile.TemporaryDirectory() as folder:
+        kept, differ = _after_a_kill(Path(folder), small)
+    return {
+        f"{size}^3 from zarr to zarr (s)": seconds,
+        "streaming (voxels/s)": size**3 / seconds,
+        "streaming, peak (GB)": peak,
+        "1920^3 at this speed (minutes)": 1920**3 / size**3 * seconds / 60,
+        f"{small}^3, tiles of 8 that a killed run keeps": kept,
+        f"{small}^3, voxels that differ after a kill and a resume": differ,
+    }
