@@ -81,8 +81,7 @@ def violins(
             marks = _table(points[panel], panel, phases, point_name)[0]
             ax.plot(range(len(marks)), marks, "k+", markersize=9, markeredgewidth=1.6, zorder=4)
         names = column_names(panel, phases, directions)
-        ax.set_xticks(range(len(names)), [name.replace(" ", "
-") for name in names])
+        ax.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
         ax.tick_params(axis="x", length=0)
         title, unit = _PANELS[panel]
         ax.set_title(title)
