@@ -27,6 +27,9 @@ class Case:
         augment: Per axis, whether mirrors and quarter turns of its images are as likely.
         one_sided: Fine material where the coarse volume has pore (phase 0) is no error: it is
             too thin to be seen there (SuperRes, Case 2).
+        spare: Share of the coarse voxels that may look like material in such a place, 0 to 1. None
+            for twice what the fine images have more of it than the coarse volume: a voxel looks
+            like material when half of it is.
         voxel_nm: Fine voxel edge in nm; None when it is not published.
         source: ``"real"``, ``"twin"`` or ``"user"``.
     """
@@ -43,6 +46,7 @@ class Case:
     normals: list[int] | None = None
     augment: tuple[bool, bool, bool] = (True, True, True)
     one_sided: bool = False
+    spare: float | None = None
     voxel_nm: float | None = None
     source: str = "user"
 
@@ -105,6 +109,11 @@ class Case:
         ):
             raise ValueError(f"phase_map must be ({n}, {m}) with exactly one 1 in each row")
         self._check_normals()
+        if self.one_sided and self.spare is None:
+            more = self._material() - float((self.lr > 0).mean())
+            self.spare = min(1.0, max(0.0, 2 * more))
+        if self.spare is not None and not 0 <= self.spare <= 1:
+            raise ValueError(f"spare is a share of the coarse voxels, 0 to 1, not {self.spare!r}")
 
     def _check_normals(self) -> None:
         if self.normals is not None and (
@@ -114,6 +123,13 @@ class Case:
                 "normals needs one axis (0, 1 or 2) for each fine image, and each axis at least "
                 "once: leave it out for an isotropic material"
             )
+
+    def _material(self) -> float:
+        """Share of the fine images that is not pore; every axis counts alike."""
+        solid = 1 - self.phase_map[:, 0]
+        axes = self.normals or [0] * len(self.hr)
+        shares = [float(solid[image].mean()) for image in self.hr]
+        return float(np.average(shares, weights=[1 / axes.count(axis) for axis in axes]))
 
     def images(self, axis: int) -> list[np.ndarray]:
         """Fine images for slices normal to ``axis``, with their symmetries where allowed."""

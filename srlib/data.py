@@ -138,8 +138,8 @@ def _twin(name: str, seed: int, edge: int) -> dict:
         return _from_truth(twins.cathode(seed, (edge,) * 3))
     if name in ("case2", "slicegan_separator"):
         shape = (2 * edge, edge, edge)
-        truth = twins.separator(seed, shape)
-        lr = simulate_lr(twins.separator(seed, shape, fibrils=False), 4, phase=1)["lr"]
+        parts = twins.separator_parts(seed, shape)
+        truth, lr = (parts > 0).astype(np.uint8), simulate_lr(parts, 4, phase=1)["lr"]
         faces = [truth.take(i, axis) for axis in range(3) for i in (0, -1)]
         lr = lr if name == "case2" else None
         return {"truth": truth, "lr": lr, "hr": faces, "normals": [0, 0, 1, 1, 2, 2]}

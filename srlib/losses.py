@@ -17,6 +17,7 @@ def voxelwise_loss(
     phase_map: Tensor | None = None,
     temperature: float = 100.0,
     one_sided: bool = False,
+    spare: float = 1.0,
 ) -> Tensor:
     r"""Disagreement of a super-resolved volume with the measured coarse one.
 
@@ -37,6 +38,8 @@ def voxelwise_loss(
         temperature: The softmax is taken of ``temperature * x``; the public code's 100.
         one_sided: Do not punish fine material where the coarse volume has pore, phase 0: only
             coarse voxels of the other phases count (public code, Case 2).
+        spare: Of a one-sided loss: the share of all coarse voxels that may look like material
+            where the coarse volume has pore; what goes beyond it counts. 1 is the public code.
 
     Returns:
         Scalar in [0, 1]; 0 when every coarse voxel is reproduced.
@@ -73,7 +76,9 @@ def voxelwise_loss(
     if mode == "blur":
         seen = torch.softmax(temperature * seen, dim=1)
     if one_sided:
-        return F.mse_loss((seen * lr)[:, 1:], lr[:, 1:]) * (m - 1)
+        missing = F.mse_loss((seen * lr)[:, 1:], lr[:, 1:]) * (m - 1)
+        extra = (lr[:, 0] * (1 - seen[:, 0])).square().mean()
+        return missing + (extra - spare).clamp_min(0)
     return F.mse_loss(seen, lr) * m / 2
 
 

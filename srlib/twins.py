@@ -90,15 +90,32 @@ def separator(seed: int, shape: tuple[int, ...], fibrils: bool = True) -> np.nda
     Returns:
         ``uint8`` labels of that shape.
     """
+    labels = separator_parts(seed, shape) if fibrils else _lamellae(seed, shape)[0]
+    return (labels > 0).astype(np.uint8)
+
+
+def separator_parts(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The volume of :func:`separator` with its parts told apart: pore, lamella, fibril = 0, 1, 2.
+
+    Args:
+        seed: Same seed and shape, same labels.
+        shape: ``(D, H, W)``.
+
+    Returns:
+        ``uint8`` labels of that shape; a fibril inside a lamella is lamella.
+    """
+    labels, rng = _lamellae(seed, shape)
+    labels[(_field(labels.shape, (1.1, 1.1, 30.0), rng) > 1.17) & (labels == 0)] = 2
+    return labels
+
+
+def _lamellae(seed: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.random.Generator]:
     shape, rng = _check(shape), np.random.default_rng(seed)
     if len(shape) != 3:
         raise ValueError(
             f"a separator is a volume (D, H, W), not {shape}: take its faces as images"
         )
-    labels = (_field(shape, (12.2, 12.2, 3.68), rng) > 0.308).astype(np.uint8)
-    if fibrils:
-        labels[_field(shape, (1.1, 1.1, 30.0), rng) > 1.17] = 1
-    return labels
+    return (_field(shape, (12.2, 12.2, 3.68), rng) > 0.308).astype(np.uint8), rng
 
 
 def composite(seed: int, shape: tuple[int, ...], active: float = 0.4) -> np.ndarray:

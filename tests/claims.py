@@ -68,6 +68,41 @@ def imaging(values: dict) -> None:
     assert values["no_blur"] == 33
 
 
+def separator(values: dict) -> None:
+    """With an untrained generator there are no fibrils, and the answers fail."""
+    measure = values["measure"]
+    five, laid = measure["square of 5"], measure["truth"]["fibril fraction"]
+    assert isclose(five["fibril fraction"], laid, rel_tol=0.05)
+    assert min(five["true fibrils found"], five["found ones that are true"]) > 0.95
+    assert five["fraction in lamellae alone"] < 0.03 * laid
+    loss = values["losses"]
+    assert loss["truth"]["public code"] < 0.005 < loss["truth"]["plain"]
+    assert max(loss["solid everywhere"]["public code"], loss["truth"]["ours"]) < 0.005
+    for wrong in ("solid everywhere", "pore everywhere", "truth, moved by a coarse voxel along x"):
+        assert loss[wrong]["ours"] > 0.02, wrong
+    fed = values["fed"]
+    for axis in "zyx":
+        fine, facet = (fed[f"{kind} normal to {axis}"] for kind in ("slices", "facets"))
+        assert all(isclose(fine[way], facet[way], rel_tol=0.3) for way in ("down", "across")), axis
+    rods, quarter = fed["facets normal to z"], fed["facets normal to z, turned"]
+    assert rods["across"] > 1.2 * rods["down"] and quarter["down"] > 1.2 * quarter["across"]
+    faces = [row["faces / all faces"] for row in values["scan"].values()]
+    assert faces[2] > 2 * max(faces[:2]), "lamellae are normal to x"
+    errors = values["errors_percent"]
+    sr = errors["SuperRes, seed 0"]
+    assert errors["linear"]["fibrils"] < -80 and abs(sr["fibrils"]) < 40
+    assert abs(sr["area"]) < 0.5 * abs(errors["linear"]["area"])
+    assert values["answers"]["pore transport nearer than the scan's, every axis"] == 1
+    assert values["answers"]["lamellae normal to x, fibrils along x"] == 1
+    assert values["complement_gap"] < 1e-12
+    sharp = values["high_frequencies"]
+    assert sharp["super-resolved"] - sharp["blurred original"] > 0.8 * (
+        sharp["original"] - sharp["blurred original"]
+    )
+    for name, row in values["against_facets"].items():
+        assert 0.5 < row["output: fibrils"] / row["facets: fibrils"] < 1.5, name
+
+
 def fuel_cell(values: dict) -> None:
     """Without a trained generator the output is linear interpolation, and most of this fails."""
     (sr,), linear = values["quality"].values(), values["baseline"]["linear"]
@@ -101,6 +136,7 @@ CLAIMS = {
     "00_tour": tour,
     "01_metrics": metrics,
     "02_imaging": imaging,
+    "11_case2_separator": separator,
     "12_case3_fuel_cell": fuel_cell,
     "_template": template,
 }

@@ -280,6 +280,24 @@ def test_cs09_the_twin_separator_sees_lamellae_only_and_has_six_faces():
     assert metrics.consistency(lamellae, case.lr, 4, "blur") > 0.999
 
 
+def test_sr31_spare_is_twice_the_material_that_the_fine_images_have_more():
+    lr = np.zeros((8, 8, 8), np.uint8)
+    lr[:2] = 1  # a quarter
+    rods, specks = np.zeros((8, 8), np.uint8), np.zeros((8, 8), np.uint8)
+    rods[:3], specks[:2] = 1, 1  # 3/8 and 1/4
+    given = dict(lr=lr, scale_factor=4, phases=["pore", "solid"], lr_phases=["pore", "solid"])
+    anisotropic = {"hr": [rods, rods, rods, specks], "normals": [0, 0, 1, 2]}
+    case = Case("mine", **anisotropic, **given, one_sided=True)
+    assert case.spare == pytest.approx(2 * ((3 / 8 + 3 / 8 + 1 / 4) / 3 - 1 / 4))
+    assert Case("mine", [rods, specks], **given, one_sided=True).spare == pytest.approx(1 / 8)
+    assert Case("mine", [specks[:4]], **given, one_sided=True).spare == pytest.approx(1 / 2)
+    assert Case("mine", [specks.repeat(2, 0)[3:]], **given, one_sided=True).spare == 0, "not below"
+    assert Case("mine", [rods], **given, one_sided=True, spare=1.0).spare == 1
+    assert Case("mine", [rods], **given).spare is None
+    with pytest.raises(ValueError, match="share of the coarse voxels"):
+        Case("mine", [rods], **given, one_sided=True, spare=2.0)
+
+
 def test_the_electrode_s_images_are_slices_of_its_truth():
     case = data.load("electrode", "twin", edge=96)
     assert case.truth.shape == (96, 96, 96) and case.lr.shape == (24, 24, 24)

@@ -221,3 +221,20 @@ def test_sr31_one_sided_extra_material_is_free_and_missing_material_is_not():
     assert voxelwise_loss(extra, lr, 4, "nearest") == 0.5
     assert voxelwise_loss(missing, lr, 4, "nearest", one_sided=True) == 0.25
     assert voxelwise_loss(missing, lr, 4, "nearest") == 0.25
+
+
+def test_sr31_one_sided_extra_material_counts_beyond_what_is_spared():
+    solid = torch.tensor([[[0, 1], [0, 0]], [[1, 0], [0, 0]]])
+    lr = torch.stack([1.0 - solid, solid])[None]
+    sr = lr.repeat_interleave(4, 2).repeat_interleave(4, 3).repeat_interleave(4, 4)
+    extra = sr.clone()
+    for z, x in ((0, 0), (4, 4)):  # two of eight coarse voxels, both pore
+        extra[0, 0, z, 0, x], extra[0, 1, z, 0, x] = 0, 1
+    given = dict(lr=lr, scale_factor=4, mode="nearest", one_sided=True)
+    assert voxelwise_loss(extra, **given) == 0, "the public code: all is spared"
+    for spare, loss in ((0.0, 0.25), (0.1, 0.15), (0.25, 0.0), (0.5, 0.0)):
+        assert voxelwise_loss(extra, **given, spare=spare).item() == pytest.approx(loss)
+    assert voxelwise_loss(extra, lr, 4, "nearest") == 0.25, "with two phases: the plain loss"
+    other = extra.clone()
+    other[0, :, 0, 0, 4] = torch.tensor([1.0, 0.0])  # one missing
+    assert voxelwise_loss(other, **given, spare=0.1).item() == pytest.approx(0.15 + 0.125)

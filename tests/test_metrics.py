@@ -579,6 +579,44 @@ def test_consistency_of_one_side_asks_for_the_coarse_material_only():
     assert metrics.consistency(1 - extra, lr, 1, "nearest", one_sided=True) == 0
 
 
+def test_thin_parts_are_those_that_no_block_fits_into():
+    labels = np.zeros((20, 24, 30), np.uint8)
+    labels[:, :, 8:12] = 1  # a lamella across axis 2
+    labels[4:6, 9:12, :] = 1  # a fibril of 2 x 3 voxels along axis 2
+    labels[12:17, 15:20, 20:22] = 1  # as wide as the block
+    fibril = np.zeros(labels.shape, bool)
+    fibril[4:6, 9:12, :8] = fibril[4:6, 9:12, 12:] = True
+    assert (metrics.thin_parts(labels, 1, (0, 1)) == fibril).all()
+    assert not metrics.thin_parts(labels, 1, (1,), width=3).any(), "3 voxels wide along axis 1"
+    assert (metrics.thin_parts(labels, 1, (0,), width=3) == fibril).all()
+    block = np.zeros(labels.shape, bool)
+    block[12:17, 15:20, 20:22] = True
+    assert (metrics.thin_parts(labels, 1, (0, 1), width=7) == fibril | block).all()
+    across = metrics.thin_parts(labels, 1, (2,))
+    assert across[:, :9, 8:12].all() and not across[4:6, 9:12].any(), "a lamella is thin along 2"
+
+
+def test_thin_parts_of_an_image_are_those_of_a_volume_of_it():
+    image = noise((40, 50), 2, seed=3)
+    volume = np.repeat(image[:, :, None], 7, axis=2)
+    flat = metrics.thin_parts(image, 1, (0, 1), width=3)
+    assert 0.1 < flat.mean() < image.mean()
+    assert (metrics.thin_parts(volume, 1, (0, 1), width=3) == flat[:, :, None]).all()
+
+
+def test_thin_parts_cut_by_the_border_go_on_beyond_it():
+    labels = np.zeros((9, 9), np.uint8)
+    labels[:3, :] = 1  # three visible of at least five
+    labels[6, :] = 1
+    assert metrics.thin_parts(labels, 1, (0,)).any(1).tolist() == [False] * 6 + [True] + [False] * 2
+
+
+@pytest.mark.parametrize("given", [{"axes": ()}, {"axes": (2,)}, {"width": 4}, {"width": 1}])
+def test_thin_parts_refuse_what_is_no_block(given):
+    with pytest.raises(ValueError, match="axes is empty|axis is 2|width is"):
+        metrics.thin_parts(np.ones((6, 6), np.uint8), **({"phase": 1, "axes": (0, 1)} | given))
+
+
 def test_errors_percent_names_phases_and_pairs_with_their_signs():
     found = {"vf_error": np.array([0.1, -0.2]), "area_error": {(0, 1): 0.05}}
     named = metrics.errors_percent(found, ["pore", "solid"])

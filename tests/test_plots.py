@@ -70,6 +70,21 @@ def test_violins_take_what_cube_statistics_returns():
     assert line.get_ydata()[0] == pytest.approx(stats["tpb"].mean())
 
 
+def test_cs11_violins_of_an_anisotropic_material_keep_its_axes_apart():
+    stats = statistics()
+    axes = stats["transport"].shape[1]
+    names = "zyx"[:axes]
+    figure = viz.violins({"original": stats}, PHASES, directions=names)
+    ax = panels(figure)["transport efficiency"]
+    texts = [tick.get_text() for tick in ax.get_xticklabels()]
+    assert texts == [f"{phase}\n{name}" for phase in PHASES for name in names]
+    means = stats["transport"].mean(axis=0)  # (axes, phases)
+    drawn = [line.get_ydata()[0] for line in ax.lines]
+    assert drawn == pytest.approx(means.T.ravel())
+    with pytest.raises(ValueError, match=f"not {axes + 1} axes"):
+        viz.violins({"original": stats}, PHASES, directions="a" * (axes + 1))
+
+
 def test_violins_draw_a_constant_as_its_mean_only():
     stats = {"a": {"volume_fractions": np.full((5, 3), 0.25)}}
     ax = viz.violins(stats, PHASES).axes[0]

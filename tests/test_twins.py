@@ -149,6 +149,21 @@ def test_sy2_lamellae_lie_across_axis_2_and_fibrils_along_it(membrane):
     assert max(across) < 3.5 and mean_chord(fibrils, 2) > 3 * max(across)
 
 
+def test_sy2_the_parts_of_a_separator_add_up_to_it(membrane):
+    lamellae, solid = membrane
+    parts = twins.separator_parts(0, solid.shape)
+    assert ((parts > 0) == solid).all() and ((parts == 1) == lamellae).all()
+    assert (parts == 2).mean() == pytest.approx(0.075, abs=0.005)
+
+
+def test_sy2_fibrils_are_the_thin_parts_of_a_separator(membrane):
+    lamellae, solid = membrane
+    fibrils, thin = solid > lamellae, metrics.thin_parts(solid, 1, (0, 1))
+    assert thin.mean() == pytest.approx(fibrils.mean(), rel=0.05)
+    assert (thin & fibrils).sum() > 0.95 * fibrils.sum(), "found"
+    assert (thin & fibrils).sum() > 0.97 * thin.sum(), "and nothing else"
+
+
 def test_sy4_fractions_particles_and_sponge():
     volume = twins.composite(0, (160, 192, 160))
     image = twins.composite(1, (628, 758), active=0.58)

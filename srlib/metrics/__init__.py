@@ -16,6 +16,7 @@ from srlib.metrics.faces import (
 )
 from srlib.metrics.lines import chord_lengths, radial_spectrum, reach_probability, two_point
 from srlib.metrics.tables import descriptors, errors_percent
+from srlib.metrics.thickness import thin_parts
 from srlib.metrics.transport import percolates, tortuosity_factor, transport_efficiency
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "random_cubes",
     "reach_probability",
     "reference_statistics",
+    "thin_parts",
     "tortuosity_factor",
     "tpb_density",
     "transport_efficiency",

@@ -198,7 +198,9 @@ class Trainer:
                 log["penalty"] += penalty.item() / r.critic_steps / len(groups)
         core, anchor = lr[(..., *[slice(r.halo, -r.halo or None)] * 3)], sr.new_zeros(())
         if case.lr is not None:
-            how = case.mode, self.phase_map, r.temperature, case.one_sided
+            # Spared bit by bit: critics that know nothing yet would make everything solid.
+            spare = (case.spare or 0.0) * min(1.0, 10 * self.iteration / r.iterations)
+            how = case.mode, self.phase_map, r.temperature, case.one_sided, spare
             anchor = voxelwise_loss(sr, core, case.scale_factor, *how)  # line 9
         log["voxelwise"], log["anchored"] = anchor.item(), float(anchor >= r.gate)
         log["content"] = r.weight * log["voxelwise"] * log["anchored"]
@@ -274,7 +276,7 @@ class Trainer:
         inputs = hashlib.sha256(b"" if case.lr is None else case.lr.tobytes())
         for image in case.hr:
             inputs.update(image.tobytes())
-        how = [case.phase_map.tolist(), case.normals, case.one_sided, case.augment]
+        how = [case.phase_map.tolist(), case.normals, case.one_sided and case.spare, case.augment]
         meaning = [case.scale_factor, case.mode, *how]
         return json.dumps(
             [asdict(self.recipe), self.seed, inputs.hexdigest(), meaning], sort_keys=True

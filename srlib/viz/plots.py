@@ -30,19 +30,22 @@ def violins(
     panels: Sequence[str] = ("volume_fractions", "interphase_areas", "transport"),
     point_name: str = "2D image",
     colours: Mapping[str, str] | None = None,
+    directions: Sequence[str] = (),
 ) -> Figure:
     """Distributions over sub-volumes, in the arrangement of SuperRes Figs. 2, 5 and 7.
 
     Args:
         stats_by_source: Source name (the original first) -> what
             :func:`srlib.metrics.cube_statistics` returns; a panel that a source lacks is left out.
-            Axes of transport are pooled.
+            Axes of transport are pooled, unless ``directions`` names them.
         phases: Phase names, darkest first.
         points: Panel -> its value for each phase or pair, drawn as black pluses: an array, or a
             dictionary as :func:`srlib.metrics.interphase_areas` returns.
         panels: Any of ``"volume_fractions"``, ``"interphase_areas"``, ``"transport"``, ``"tpb"``.
         point_name: Name of the pluses in the legend.
         colours: Source name -> colour; by default :data:`SOURCES` in order.
+        directions: Names of the axes of transport, in order: each phase and axis then has a
+            column of its own.
 
     Raises:
         ValueError: if there is nothing to draw, a panel is unknown, a value is NaN or infinite, or
@@ -52,7 +55,7 @@ def violins(
         raise ValueError(f"There is no panel {unknown.pop()!r}; give {', '.join(_PANELS)}.")
     tables = {
         panel: {
-            name: _table(stats[panel], panel, phases, name)
+            name: _table(stats[panel], panel, phases, name, directions)
             for name, stats in stats_by_source.items()
             if panel in stats and np.size(stats[panel])
         }
@@ -65,7 +68,9 @@ def violins(
         raise ValueError(f"Give colours to draw more than {len(SOURCES)} sources.")
     colours = colours or dict(zip(stats_by_source, SOURCES, strict=False))
     points = points or {}
-    figure, axes = new_figure(1, len(tables), height=3.4)
+    ratios = [len(column_names(panel, phases, directions)) + 1 for panel in tables]
+    shape = {"gridspec_kw": {"width_ratios": ratios}} if directions else {}
+    figure, axes = new_figure(1, len(tables), height=3.4, **shape)
     for ax, (panel, found) in zip(axes[0], tables.items(), strict=True):
         width = 0.82 / len(found)
         for order, (name, table) in enumerate(found.items()):
@@ -75,7 +80,7 @@ def violins(
         if panel in points:
             marks = _table(points[panel], panel, phases, point_name)[0]
             ax.plot(range(len(marks)), marks, "k+", markersize=9, markeredgewidth=1.6, zorder=4)
-        names = column_names(panel, phases)
+        names = column_names(panel, phases, directions)
         ax.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
         ax.tick_params(axis="x", length=0)
         title, unit = _PANELS[panel]
@@ -102,11 +107,19 @@ def _violin(ax: Axes, values: np.ndarray, place: float, width: float, colour: st
     ax.plot(ends, [values.mean()] * 2, color=colour, linewidth=1.8, solid_capstyle="butt")
 
 
-def _table(value: Any, panel: str, phases: Sequence[str], name: str) -> np.ndarray:
+def _table(
+    value: Any, panel: str, phases: Sequence[str], name: str, directions: Sequence[str] = ()
+) -> np.ndarray:
     if isinstance(value, Mapping):
         value = list(value.values())
-    columns = len(column_names(panel, phases))
+    columns = len(column_names(panel, phases, directions))
     array = np.asarray(value, float)
+    if panel == "transport" and directions:
+        if array.ndim != 3 or array.shape[1] != len(directions):
+            raise ValueError(
+                f"transport of {name} has shape {array.shape}, not {len(directions)} axes."
+            )
+        array = array.swapaxes(1, 2).reshape(len(array), -1)
     if array.size == 0 or array.size % columns or (array.ndim > 1 and array.shape[-1] != columns):
         raise ValueError(f"{panel} of {name} has shape {array.shape}, not {columns} columns.")
     if not np.isfinite(array).all():
@@ -114,9 +127,11 @@ def _table(value: Any, panel: str, phases: Sequence[str], name: str) -> np.ndarr
     return array.reshape(-1, columns)
 
 
-def column_names(panel: str, phases: Sequence[str]) -> list[str]:
+def column_names(panel: str, phases: Sequence[str], directions: Sequence[str] = ()) -> list[str]:
     if panel == "tpb":
         return [""]
+    if panel == "transport" and directions:
+        return [f"{phase}\n{direction}" for phase in phases for direction in directions]
     if panel == "interphase_areas":
         return [f"{phases[a]}/\n{phases[b]}" for a, b in combinations(range(len(phases)), 2)]
     return list(phases)

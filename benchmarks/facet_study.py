@@ -1,0 +1,150 @@
+"""How few facets are enough (SuperRes, section 2.2): fewer images, on the twin of the separator.
+
+``python -m benchmarks.facet_study`` runs what is missing of the table in chapter 11, each arm and
+seed in about ten minutes, and writes ``results/laptop/facets-ARM-SEED.json``.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm.std import tqdm
+
+from srlib import data, infer, metrics, results, train
+
+FOLDER = Path(__file__).resolve().parents[1] / "results" / "laptop"
+ITERATIONS = 1600
+EDGE = 64  # coarse voxels an edge of the volume that is judged
+CUBES = 8  # cubes of 64 voxels in which diffusion is solved
+AXES = (0, 1, 2)
+FACETS = ((0, 0), (0, 1), (1, 2), (1, 3), (2, 4), (2, 5))  # axis they are normal to, and number
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one arm shows to the critics.
+
+    Attributes:
+        images: (axis, number of the facet): the critic of that axis sees that facet.
+        share: Share of the edge of a facet that is kept, from its first corner.
+        change: Other fields of :class:`srlib.data.Case`.
+    """
+
+    images: tuple[tuple[int, int], ...] = FACETS
+    share: float = 1.0
+    change: dict = field(default_factory=dict)
+
+    def case(self, case: data.Case) -> data.Case:
+        """The inputs of this arm."""
+        facets = [case.hr[i] for _, i in self.images]
+        sizes = [[round(self.share * n) for n in image.shape] for image in facets]
+        hr = [image[:h, :w].copy() for image, (h, w) in zip(facets, sizes, strict=True)]
+        normals = [axis for axis, _ in self.images]
+        return replace(case, **{"hr": hr, "normals": normals, "spare": None} | self.change)
+
+    def pixels(self, case: data.Case) -> int:
+        """Pixels of the different images that the critics see."""
+        used = dict(zip((i for _, i in self.images), self.case(case).hr, strict=True))
+        return sum(image.size for image in used.values())
+
+
+ISOTROPIC = {"normals": None, "augment": (True, True, True)}
+ARMS = {
+    "6": Arm(),
+    "4": Arm(((0, 0), (1, 2), (2, 4), (2, 5))),
+    "3": Arm(((0, 0), (1, 2), (2, 4))),
+    "2": Arm(((0, 0), (1, 0), (2, 4))),  # axes 0 and 1 are declared equal and share a facet
+    "1": Arm(((0, 0),), change=ISOTROPIC),  # all axes are declared equal
+    "6-quarter": Arm(share=0.5),
+    "6-sixteenth": Arm(share=0.25),
+    "two-sided": Arm(change={"one_sided": False}),
+    "no-limit": Arm(change={"spare": 1.0}),  # the one-sided loss of the public code
+    "one-critic": Arm(change=ISOTROPIC),
+    "turned": Arm(change={"augment": (True, True, True)}),
+}
+
+
+def describe(labels: np.ndarray, seed: int = 0) -> dict:
+    """Fibrils, solid, areas by direction, and transport ``(axes, phases)`` of a volume."""
+    cubes = metrics.cube_statistics(labels, CUBES, seed=seed, transport_axes=AXES)
+    return {
+        "fibrils": float(metrics.thin_parts(labels, 1, (0, 1)).mean()),
+        "solid": float(metrics.volume_fractions(labels, 2)[1]),
+        "area": metrics.interphase_areas(labels, 2)[0, 1],
+        "areas": [metrics.interphase_areas(labels, 2, axis)[0, 1] for axis in AXES],
+        "transport": cubes["transport"].mean(0).tolist(),
+    }
+
+
+def yardsticks(case: data.Case) -> dict:
+    """The same of the truth, and of the coarse volume on the fine grid."""
+    coarse, s = case.lr[:EDGE, :EDGE, :EDGE], case.scale_factor
+    part = tuple(slice(s, s * (n - 1)) for n in coarse.shape)
+    return {
+        "truth": describe(case.truth[part]),
+        "coarse": describe(infer.interpolate(coarse, 2, s, "nearest")[part]),
+    }
+
+
+def judge(model, case: data.Case, seed: int, known: dict) -> dict:
+    """An output against the truth: errors, and where its transport is nearer than the coarse."""
+    coarse = case.lr[:EDGE, :EDGE, :EDGE]
+    labels = infer.superres(model, coarse, seed, progress=False)
+    found, truth = describe(labels), known["truth"]
+    off, was = (
+        np.abs(np.subtract(one["transport"], truth["transport"]))
+        for one in (found, known["coarse"])
+    )
+    inner = coarse[1:-1, 1:-1, 1:-1]
+    kept = metrics.consistency(labels, inner, case.scale_factor, case.mode, one_sided=True)
+    errors = {f"{key}_error": found[key] / truth[key] - 1 for key in ("fibrils", "solid", "area")}
+    errors |= {"transport_error": off.tolist(), "nearer": (off < was).tolist(), "lost": 1 - kept}
+    return found | errors
+
+
+def run(arm: str, seed: int, case: data.Case, known: dict, iterations: int) -> dict:
+    """Train one arm with one seed to the end, and judge its averaged weights."""
+    recipe = replace(train.PROFILES["laptop"], iterations=iterations)
+    trainer = train.Trainer(ARMS[arm].case(case), recipe, seed, torch.device("cpu"))
+    for _ in tqdm(range(iterations), desc=f"{arm}, seed {seed}", mininterval=5):
+        trainer.step()
+    return {
+        "images": len({i for _, i in ARMS[arm].images}),
+        "pixels": ARMS[arm].pixels(case),
+        "critics": len(trainer.critics),
+        "averaged": judge(trainer.model, case, seed, known),
+        **known,
+        "iterations": iterations,
+        "cubes": CUBES,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("arms", nargs="*", default=list(ARMS), help="all if none")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--iterations", type=int, default=ITERATIONS)
+    parser.add_argument("--out-dir", type=Path, default=FOLDER)
+    chosen = parser.parse_args()
+    if unknown := set(chosen.arms) - set(ARMS):
+        parser.error(f"there is no arm {unknown.pop()!r}: choose from {', '.join(ARMS)}")
+    names = [(seed, arm, f"facets-{arm}-{seed}") for seed in chosen.seeds for arm in chosen.arms]
+    missing = [n for n in names if not (chosen.out_dir / f"{n[2]}.json").exists()]
+    if not missing:
+        return
+    case = data.load("case2", "twin")
+    known = yardsticks(case)
+    for seed, arm, name in missing:
+        begin = time.perf_counter()
+        values = run(arm, seed, case, known, chosen.iterations)
+        about = dict(profile="laptop", source="twin", seed=seed, device="cpu")
+        seconds = time.perf_counter() - begin
+        results.write(name, values, **about, seconds=seconds, out_dir=chosen.out_dir)
+
+
+if __name__ == "__main__":
+    main()
