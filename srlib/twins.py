@@ -6,10 +6,16 @@ no volume. Fields are periodic, with mean 0 and variance 1 exactly, so that imag
 any size have nearly the same volume fractions.
 """
 
-from math import cos, pi, sin
+from math import cos, log, pi, sin
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import (
+    binary_opening,
+    distance_transform_edt,
+    gaussian_filter,
+    gaussian_filter1d,
+    zoom,
+)
 from scipy.special import ndtri
 
 
@@ -150,3 +156,81 @@ def _wide_field(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) 
     coarse = _field(tuple(-(-n // 4) + 1 for n in shape), sigma / 4, rng)
     out = zoom(coarse, 4, order=1)[tuple(slice(n) for n in shape)]
     return (out - out.mean()) / out.std()
+
+
+def scatter(labels: np.ndarray, phase: int, share: float, size: float, seed: int) -> np.ndarray:
+    """Add a phase to the pores as balls at random places, which may overlap.
+
+    That is how binder was added to scans before: by its statistics alone (SuperRes, section 2.4).
+
+    Args:
+        labels: Phases with pore = 0, 2D or 3D.
+        phase: Label of the balls.
+        share: Share of all voxels that they fill, exactly; less than the share of pore.
+        size: Diameter of a ball in voxels, about.
+        seed: Same seed, same balls.
+
+    Returns:
+        ``uint8`` labels: ``labels`` with balls in place of pore.
+
+    Raises:
+        ValueError: if there are not as many pore voxels.
+    """
+    pore = labels == 0
+    if not 0 < share < pore.mean():
+        raise ValueError(f"share must be between 0 and that of pore, {pore.mean():.3g}: {share}")
+    filled, rng = share / pore.mean(), np.random.default_rng(seed)
+    ball = pi * size**2 / 4 if labels.ndim == 2 else pi * size**3 / 6
+    count = max(1, round(-log(1 - filled) * labels.size / ball))  # they overlap
+    away = np.ones(labels.shape, bool)
+    away.flat[rng.integers(0, labels.size, count)] = False
+    distance = distance_transform_edt(away) + 1e-3 * rng.random(labels.shape, np.float32)
+    near = distance <= np.quantile(distance[pore], filled)
+    return np.where(pore & near, phase, labels).astype(np.uint8)
+
+
+def sem(
+    labels: np.ndarray,
+    seed: int,
+    *,
+    greys: tuple[float, float, float] = (0.15, 0.75, 0.45),
+    noise: float = 0.05,
+    curtains: float = 0.5,
+    backs: float = 0.25,
+) -> np.ndarray:
+    """An electron-microscope image of a cut through a cathode, with its two artefacts.
+
+    *Curtains*: the ion beam that polished the cut leaves vertical streaks, darker towards the
+    lower right corner. *Pore backs*: material behind a wide pore shines through, nearly as bright
+    as binder (SuperRes, section 2.4 and Fig. 16).
+
+    Args:
+        labels: Pore, active material, binder = 0, 1, 2, shape ``(H, W)``.
+        seed: Same seed and labels, same image.
+        greys: Grey value of each phase, 0 to 1.
+        noise: Standard deviation of the grey values in one phase.
+        curtains: Share of its brightness that the darkest streak takes, 0 for none.
+        backs: Share of the wide pores (5 pixels or more) that show what is behind, 0 for none.
+
+    Returns:
+        ``float32`` grey values in [0, 1], shape ``(H, W)``.
+
+    Raises:
+        ValueError: for other phases, more dimensions, or a number outside its range.
+    """
+    if labels.ndim != 2 or labels.max() > 2:
+        raise ValueError("an image needs labels (H, W) of pore, active material, binder = 0, 1, 2")
+    if not (0 <= curtains <= 1 and 0 <= backs <= 1 and noise >= 0):
+        raise ValueError("curtains and backs must be from 0 to 1, and noise 0 or more")
+    rng, (rows, columns) = np.random.default_rng(seed), labels.shape
+    image = np.asarray(greys, np.float32)[labels]
+    wide = binary_opening(labels == 0, np.ones((5, 5)))
+    behind = _field(labels.shape, 4, rng)
+    image[wide & (behind > ndtri(1 - backs))] = 0.95 * greys[2]
+    image = gaussian_filter(image, 0.6)
+    line = gaussian_filter1d(rng.standard_normal(columns), 1.5, mode="wrap")
+    line = np.clip(line / line.std(), 0, 2) / 2  # half of the columns are streaked
+    down, right = np.linspace(0, 1, rows)[:, None], np.linspace(0, 1, columns)
+    image *= 1 - curtains * line * np.clip(2 * (down + right) - 2.4, 0, 1)
+    image += noise * rng.standard_normal(labels.shape)
+    return np.clip(image, 0, 1).astype(np.float32)

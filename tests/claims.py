@@ -123,6 +123,30 @@ def fuel_cell(values: dict) -> None:
     assert values["entropy"]["8"] > values["entropy"]["4"] > 0.01
 
 
+def xct_sem(values: dict) -> None:
+    """With an untrained generator the binder is no sponge: areas and two-point functions fail."""
+    forest, mended = values["segmented"].values()
+    assert 0.9 < forest["pixels right"] < mended["pixels right"]
+    assert 0 < mended["repainted"] < 0.01, "less than 1 % by hand"
+    index = values["simulated_index"]
+    assert index["labels"] + 0.01 < index["after the hand"] < index["forest"]
+    whole, mosaic = (row["unlike neighbours"] for row in values["mangled"].values())
+    assert mosaic > 1.5 * whole
+    (sr,), random = values["runs"].values(), values["random_binder"]
+    assert sr["axes percolating"] == 3 and random["axes percolating"] == 0
+    assert sr["kept"] >= 0.99 and sr["binder"] > 2 * random["binder"]
+    (sr,), random = values["quality"].values(), values["baseline"]["random binder"]
+    for error in ("areas", "s2", "imprint"):
+        assert sr[error] < 0.7 * random[error], error
+    truth = values["against_truth"]
+    assert truth["SuperRes"]["two-point"] < 0.5 * truth["random binder"]["two-point"]
+    gaps = {k: abs(row["transport"] - truth["truth"]["transport"]) for k, row in truth.items()}
+    assert gaps["SuperRes"] < gaps["random binder"]
+    smaller, same, larger = (row["active material"] for row in values["shifts"].values())
+    assert smaller < same < larger
+    assert all(row["hours for 1920³"] > 0 for row in values["cost"].values())
+
+
 def template(values: dict) -> None:
     scores, wrong = values["scores"], list(values["voxels_wrong"].values())
     assert scores["trilinear"]["voxels right"] > scores["nearest"]["voxels right"] + 0.05
@@ -138,5 +162,6 @@ CLAIMS = {
     "02_imaging": imaging,
     "11_case2_separator": separator,
     "12_case3_fuel_cell": fuel_cell,
+    "13_case4_xct_sem": xct_sem,
     "_template": template,
 }

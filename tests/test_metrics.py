@@ -634,3 +634,41 @@ def test_cs14_descriptors_of_two_phases_are_complements_and_know_their_axis():
     assert along["chord length"]["a"] == pytest.approx(np.zeros(9)), "longer than 8"
     both = metrics.descriptors(labels, ["a", "b"], [0, 2], 8)
     assert both["same phase"]["b"] == pytest.approx((1 + across["same phase"]["b"]) / 2)
+
+
+def runs(size: int, run: int) -> np.ndarray:
+    """0 and 1 in turns, each for ``run`` voxels: a change every ``run``-th step."""
+    return np.arange(size) // run % 2
+
+
+def test_cs26_streaks_of_stripes_squares_and_rectangles():
+    stripes = np.broadcast_to(runs(41, 2), (30, 41)).astype(np.uint8)
+    assert metrics.streaks(stripes, 1) == 1 == -metrics.streaks(stripes.T, 1)
+    assert metrics.streaks(1 + stripes, 0) == 0, "a missing phase has no direction"
+    squares = runs(41, 4)[:, None] ^ runs(41, 4)
+    assert metrics.streaks(squares, 1) == 0
+    tall = runs(41, 4)[:, None] ^ runs(41, 2)  # u_v = 1/4, u_h = 1/2
+    assert metrics.streaks(tall, 1) == metrics.streaks(tall, 0) == pytest.approx(1 / 3)
+    lag2 = (1 - 19 / 39) / (1 + 19 / 39)  # two columns on, all differ
+    assert metrics.streaks(tall, 1, lag=2) == pytest.approx(lag2)
+    with pytest.raises(ValueError, match="lag is 41"):
+        metrics.streaks(tall, 1, lag=41)
+
+
+def test_cs26_streaks_of_a_volume_are_the_mean_over_its_slices():
+    """Changes an axis: 1/8, 1/4, 1/2. Each slice has the earlier axis downwards."""
+    volume = runs(41, 8)[:, None, None] ^ runs(41, 4)[:, None] ^ runs(41, 2)
+    normal_z, normal_y, normal_x = 1 / 3, 3 / 5, 1 / 3
+    found = metrics.streaks(volume, 1)
+    assert found == pytest.approx((normal_z + normal_y + normal_x) / 3)
+    slices = [volume[0], volume[:, 0], volume[:, :, 0]]
+    assert found == pytest.approx(np.mean([metrics.streaks(s, 1) for s in slices]))
+
+
+def test_cs26_streaks_stand_out_from_a_random_texture():
+    image = np.random.default_rng(0).random((400, 500)) < 0.4
+    assert abs(metrics.streaks(image.astype(np.uint8), 1)) < 0.01
+    image[:, ::20] = True  # u_v falls to 19/20, u_h keeps 2 x 1/20 of 0.6 and 18/20 of 0.48
+    u_v, u_h = 0.95 * 0.48, 0.1 * 0.6 + 0.9 * 0.48
+    expected = (u_h - u_v) / (u_h + u_v)
+    assert metrics.streaks(image.astype(np.uint8), 1) == pytest.approx(expected, abs=0.006)

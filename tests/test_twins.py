@@ -172,3 +172,89 @@ def test_sy4_fractions_particles_and_sponge():
     pore = mean_chord(image == 0, 1)
     assert 2 < pore < 6, "mostly the sponge's"
     assert mean_chord(image == 1, 1) > 60
+
+
+def test_scattered_balls_fill_their_share_of_the_pores_only():
+    labels = np.ones((48, 40, 56), np.uint8)
+    labels[:, 10:] = 0
+    out = twins.scatter(labels, 2, 0.12, 6, seed=1)
+    assert out.dtype == np.uint8 and (out == 2).mean() == pytest.approx(0.12, abs=1e-4)
+    assert (out[labels == 1] == 1).all()
+    assert np.array_equal(out, twins.scatter(labels, 2, 0.12, 6, seed=1))
+    assert (out != twins.scatter(labels, 2, 0.12, 6, seed=2)).mean() > 0.1
+    image = twins.scatter(np.zeros((64, 64), np.uint8), 1, 0.3, 8, seed=0)
+    assert image.mean() == pytest.approx(0.3, abs=1e-3)
+    for share in (0.0, 0.8):
+        with pytest.raises(ValueError, match="between 0 and that of pore, 0.75"):
+            twins.scatter(labels, 2, share, 6, seed=1)
+
+
+def test_scattered_balls_are_as_wide_as_asked_and_do_not_percolate():
+    """Mean chord of balls of diameter d that overlap little is 2 d / 3."""
+    empty = np.zeros((96, 96, 96), np.uint8)
+    few = twins.scatter(empty, 1, 0.02, 12, seed=0)
+    assert mean_chord(few, 0) == pytest.approx(2 * 12 / 3, rel=0.15)
+    third = twins.scatter(empty, 1, 0.18, 8, seed=0)
+    assert not any(metrics.percolates(third, 1, axis) for axis in range(3)), "below 0.29"
+
+
+@pytest.fixture(scope="module")
+def plain() -> np.ndarray:
+    """A particle on the right and at the bottom, a wide pore above it, binder on the left."""
+    labels = np.full((240, 320), 2, np.uint8)
+    labels[:, 120:] = 1
+    labels[:80, 120:200] = 0
+    return labels
+
+
+def column_and_row_spread(grey: np.ndarray) -> tuple[float, float]:
+    return float(grey.mean(0).std()), float(grey.mean(1).std())
+
+
+def test_sem_grey_values_and_noise(plain):
+    grey = twins.sem(plain, 0, backs=0)
+    assert grey.shape == plain.shape and grey.dtype == np.float32
+    assert 0 <= grey.min() and grey.max() <= 1
+    for phase, at in ((0, np.s_[5:75, 125:195]), (1, np.s_[5:75, 205:300]), (2, np.s_[:60, :110])):
+        assert plain[at].min() == plain[at].max() == phase
+        assert grey[at].mean() == pytest.approx((0.15, 0.75, 0.45)[phase], abs=0.005)
+        assert grey[at].std() == pytest.approx(0.05, abs=0.004)
+    assert np.array_equal(grey, twins.sem(plain, 0, backs=0))
+    assert not np.array_equal(grey, twins.sem(plain, 1, backs=0))
+
+
+def test_sem_curtains_are_vertical_and_in_the_lower_right(plain):
+    grey, corner = twins.sem(plain, 0), np.s_[180:, 220:]
+    down, across = column_and_row_spread(grey[corner])
+    assert down > 4 * across, "the columns differ, the rows hardly"
+    assert grey[corner].mean() < 0.7
+    assert ((grey[corner] > 0.4) & (grey[corner] < 0.5)).mean() > 0.05, "as dark as binder"
+    for image, at in ((grey, np.s_[:60, :110]), (twins.sem(plain, 0, curtains=0), corner)):
+        down, across = column_and_row_spread(image[at])
+        assert down < 2 * across and down < 0.01
+
+
+def test_sem_pore_backs_are_in_wide_pores_only(plain):
+    thin = plain.copy()
+    thin[:, 150:] = 1
+    thin[::40, 150:] = 0
+    for labels, backs, share in ((plain, 0.25, 0.25), (plain, 0.0, 0.0), (thin, 1.0, 1.0)):
+        grey = twins.sem(labels, 3, backs=backs, noise=0)
+        pore = np.s_[5:75, 125:145]
+        assert (grey[pore] > 0.3).mean() == pytest.approx(share, abs=0.2)
+    crack = np.s_[::40, 200:]
+    assert np.array_equal(grey[crack], twins.sem(thin, 3, backs=0, noise=0)[crack])
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "words"),
+    [
+        (np.zeros((8, 8, 8), np.uint8), {}, "pore, active material, binder"),
+        (np.full((8, 8), 3, np.uint8), {}, "pore, active material, binder"),
+        (np.zeros((8, 8), np.uint8), {"backs": 1.5}, "from 0 to 1"),
+        (np.zeros((8, 8), np.uint8), {"noise": -1}, "noise 0 or more"),
+    ],
+)
+def test_sem_refuses_what_it_cannot_show(labels, options, words):
+    with pytest.raises(ValueError, match=words):
+        twins.sem(labels, 0, **options)

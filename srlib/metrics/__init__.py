@@ -14,7 +14,13 @@ from srlib.metrics.faces import (
     tpb_density,
     volume_fractions,
 )
-from srlib.metrics.lines import chord_lengths, radial_spectrum, reach_probability, two_point
+from srlib.metrics.lines import (
+    chord_lengths,
+    radial_spectrum,
+    reach_probability,
+    streaks,
+    two_point,
+)
 from srlib.metrics.tables import descriptors, errors_percent
 from srlib.metrics.thickness import thin_parts
 from srlib.metrics.transport import percolates, tortuosity_factor, transport_efficiency
@@ -34,6 +40,7 @@ __all__ = [
     "random_cubes",
     "reach_probability",
     "reference_statistics",
+    "streaks",
     "thin_parts",
     "tortuosity_factor",
     "tpb_density",
