@@ -133,7 +133,7 @@ def tile_at(
     noise = position_noise(seed, model.noise_channels, tuple(low), part.shape, period)
     x = torch.cat([one_hot(part, model.n_lr), torch.from_numpy(noise)])[None].to(device)
     x = x.contiguous(memory_format=torch.channels_last_3d)
-    keep, done = _keep(model, low, high, lr.shape)
+    keep, done = _keep(model, low, high, corner, stop)
     extra = (keep,) if keep else ()
     if getattr(model, "fine_noise", False):
         size = [s * (k.stop - k.start) for k in keep]
@@ -194,13 +194,14 @@ def _argmax(logits: torch.Tensor) -> torch.Tensor:
     return labels
 
 
-def _keep(model: nn.Module, low: list[int], high: list[int], shape: tuple[int, ...]):
+def _keep(model: nn.Module, low: list[int], high: list[int], corner, stop):
     """Part of a tile for the model's expensive layers, and where that part starts."""
-    cut = model.coarse_halo
+    cut, halo = model.coarse_halo, model.halo
     if not cut:
         return None, low
-    first = [cut if a > 0 else 0 for a in low]
-    last = [b - a - (cut if b < n else 0) for a, b, n in zip(low, high, shape, strict=True)]
+    first = [cut if c - a == halo else 0 for a, c in zip(low, corner, strict=True)]
+    ends = zip(low, high, stop, strict=True)
+    last = [b - a - (cut if b - c == halo else 0) for a, b, c in ends]
     keep = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
     return keep, [a + f for a, f in zip(low, first, strict=True)]
 

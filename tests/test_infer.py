@@ -139,6 +139,15 @@ def test_tiles_with_a_noise_value_for_every_fine_voxel_are_exact(scale_factor):
     assert np.array_equal(quiet[:, 3:], position_noise(0, 1, (8, 0, 9), (37, 40, 40), None, True))
 
 
+def test_a_volume_from_noise_alone_computes_no_more_than_its_fine_halo():
+    model = LaptopGenerator(0, 2, 8, noise_channels=2, width=4)
+    edges = []
+    model.head.register_forward_hook(lambda *args: edges.append(tuple(args[2].shape[2:])))
+    infer.generate(model, (16, 24, 8))
+    around = 2 * (model.halo - model.coarse_halo)  # noise voxels that the expensive layers need
+    assert edges == [tuple(4 * (n + around) for n in (2, 3, 1))]
+
+
 @pytest.mark.parametrize("scale_factor", [2, 4])
 def test_sr24_tiles_of_the_paper_generator_are_exact(scale_factor):
     torch.manual_seed(0)

@@ -168,6 +168,18 @@ def test_training_draws_records_targets_gate_and_rule():
     assert [line.get_ydata()[0] for line in signs.lines[:2]] == [0.05, 0.06]
 
 
+def test_training_without_a_coarse_volume_shows_the_two_point_error_instead_of_the_anchor():
+    zeros = dict.fromkeys(("voxelwise", "anchored", "content"), 0.0)
+    rest = {"gap": 1.0, "stop": 0.3, "imprint": 0.1, **zeros}
+    history = [{"iteration": i, "s2": s, **rest} for i, s in ((0, 0.2), (10, 0.05))]
+    figure = viz.training(history, PHASES)
+    gap, voxel, *_ = figure.axes
+    assert [line.get_label() for line in gap.lines] == ["critic gap"]
+    (line,) = voxel.lines
+    assert line.get_xydata().tolist() == [[0, 0.2], [10, 0.05]]
+    assert voxel.get_yscale() == "linear" and "two-point" in voxel.get_title()
+
+
 @pytest.mark.parametrize("history", [[], [{"gap": 1.0}]])
 def test_training_needs_iterations(history):
     with pytest.raises(ValueError, match="each with its 'iteration'"):

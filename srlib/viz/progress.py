@@ -30,7 +30,9 @@ def training(
             ``"style"`` and ``"content"`` (the two terms of the generator's loss), ``"voxelwise"``,
             ``"anchored"`` (share of iterations with the voxel-wise loss above its gate),
             ``"volume_fractions"``, ``"interphase_areas"`` (one for each pair), ``"stop"`` (mean
-            relative error of both), ``"imprint"`` and ``"anisotropy"``.
+            relative error of both), ``"imprint"`` and ``"anisotropy"``. Without a coarse volume no
+            ``"voxelwise"`` is above 0, and its panel shows ``"s2"``, the error of the two-point
+            functions.
         phases: Phase names, darkest first.
         targets: ``"volume_fractions"`` and ``"interphase_areas"`` of the high-resolution image,
             drawn as dotted lines.
@@ -47,14 +49,18 @@ def training(
     gap, voxel, error, fractions, areas, signs = axes.flat
     _trace(gap, history, "gap", "critic gap", SOURCES[0])
     _trace(gap, history, "style", "style: -D(fake)", SOURCES[1])
-    _trace(gap, history, "content", "content: c times loss", SOURCES[2])
-    _trace(voxel, history, "voxelwise", "loss", SOURCES[0])
-    _trace(voxel, history, "anchored", "iterations above gate", SOURCES[1])
-    voxel.set_yscale("log")
-    voxel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    voxel.yaxis.set_major_formatter("{x:g}")
-    voxel.yaxis.set_minor_locator(NullLocator())
-    voxel.axhline(gate, color="black", linewidth=1, linestyle=":", label="gate")
+    anchored = any(record.get("voxelwise") for record in history)
+    if anchored:
+        _trace(gap, history, "content", "content: c times loss", SOURCES[2])
+        _trace(voxel, history, "voxelwise", "loss", SOURCES[0])
+        _trace(voxel, history, "anchored", "iterations above gate", SOURCES[1])
+        voxel.set_yscale("log")
+        voxel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        voxel.yaxis.set_major_formatter("{x:g}")
+        voxel.yaxis.set_minor_locator(NullLocator())
+        voxel.axhline(gate, color="black", linewidth=1, linestyle=":", label="gate")
+    else:
+        _trace(voxel, history, "s2", "error", SOURCES[0])
     _trace(error, history, "stop", "error", SOURCES[0])
     if stop is not None:
         error.axhline(stop, color="black", linewidth=1, linestyle=":", label="stop rule")
@@ -70,9 +76,10 @@ def training(
             _trace(ax, history, key, name, colour, column)
             if wanted:
                 ax.axhline(wanted[column], color=colour, linewidth=1.2, linestyle=":")
+    terms = "generator's two terms" if anchored else "style term"
     titles = (
-        "critic gap and the\ngenerator's two terms",
-        "voxel-wise loss\n(logarithmic)",
+        f"critic gap and the\n{terms}",
+        "voxel-wise loss\n(logarithmic)" if anchored else "mean error of the\ntwo-point functions",
         "mean relative error of\nfractions and areas",
         "volume fraction",
         "interphase area\n(faces / all faces)",
@@ -87,7 +94,7 @@ def training(
     for ax in axes[1]:
         ax.set_xlabel("iteration")
         ax.xaxis.set_major_locator(MaxNLocator(3))
-    for ax in (error, signs):
+    for ax in (error, signs) if anchored else (error, signs, voxel):
         ax.set_ylim(0, 1.15 * max(ax.dataLim.ymax, 0.01))
     for ax in (gap, fractions, areas):  # room for the legend above the curves
         low, high = ax.get_ylim()
