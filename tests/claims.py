@@ -68,6 +68,22 @@ def imaging(values: dict) -> None:
     assert values["no_blur"] == 33
 
 
+def cathode(values: dict) -> None:
+    """Without a trained generator there is no binder, and the first assertions fail."""
+    sr, random = values["errors"]["SuperRes, seed 0"], values["errors"]["random binder"]
+    assert abs(sr["binder %"]) < 30
+    for error in ("pore/active material %", "active material/binder %", "two-point"):
+        assert abs(sr[error]) < abs(random[error]), error
+    assert next(iter(values["quality"].values()))["lost"] < 0.01
+    right, wrong = values["phase_map_loss"].values()
+    assert right < 0.005 < 0.02 < wrong
+    assert values["physics"]["mode 'blur'"] < 0.005 < values["physics"]["mode 'nearest'"]
+    high = values["high_frequencies"]
+    assert high["blurred original"] + 0.5 < high["super-resolved"] < high["original"] + 0.2
+    three, two = values["entropy"].values()
+    assert three > two > 0, "the binder is free, the active material is held"
+
+
 def fuel_cell(values: dict) -> None:
     """Without a trained generator the output is linear interpolation, and most of this fails."""
     (sr,), linear = values["quality"].values(), values["baseline"]["linear"]
@@ -101,6 +117,7 @@ CLAIMS = {
     "00_tour": tour,
     "01_metrics": metrics,
     "02_imaging": imaging,
+    "10_case1_cathode": cathode,
     "12_case3_fuel_cell": fuel_cell,
     "_template": template,
 }
