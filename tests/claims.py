@@ -68,6 +68,22 @@ def imaging(values: dict) -> None:
     assert values["no_blur"] == 33
 
 
+def cathode(values: dict) -> None:
+    """Without a trained generator there is no binder, and the first assertions fail."""
+    sr, random = values["errors"]["SuperRes, seed 0"], values["errors"]["random binder"]
+    assert abs(sr["binder %"]) < 30
+    for error in ("pore/active material %", "active material/binder %", "two-point"):
+        assert abs(sr[error]) < abs(random[error]), error
+    assert next(iter(values["quality"].values()))["lost"] < 0.01
+    right, wrong = values["phase_map_loss"].values()
+    assert right < 0.005 < 0.02 < wrong
+    assert values["physics"]["mode 'blur'"] < 0.005 < values["physics"]["mode 'nearest'"]
+    high = values["high_frequencies"]
+    assert high["blurred original"] + 0.5 < high["super-resolved"] < high["original"] + 0.2
+    three, two = values["entropy"].values()
+    assert three > two > 0, "the binder is free, the active material is held"
+
+
 def separator(values: dict) -> None:
     """With an untrained generator there are no fibrils, and the answers fail."""
     measure = values["measure"]
@@ -197,6 +213,7 @@ CLAIMS = {
     "01_metrics": metrics,
     "02_imaging": imaging,
     "03_slicegan": slicegan,
+    "10_case1_cathode": cathode,
     "11_case2_separator": separator,
     "12_case3_fuel_cell": fuel_cell,
     "13_case4_xct_sem": xct_sem,
