@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from srlib import results
-from srlib.train import PROFILES
+from srlib.train import AT_EIGHT, FROM_NOISE, HIDDEN, PROFILES
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = {
@@ -25,7 +25,9 @@ RECIPE = {
     "penalty": "λ, gradient penalty",
     "weight": "c, voxel-wise loss",
     "gate": "b, threshold of the voxel-wise loss",
+    "soft": "share of the training in which the softmax of the voxel-wise loss gets steep",
     "evenness": "weight of the evenness loss (ours)",
+    "balance": "weight of the balance loss (ours)",
     "noise_channels": "noise channels",
     "fine_noise": "noise for every fine voxel as well",
     "hard": "the critic sees the most likely phases, not their probabilities",
@@ -75,7 +77,7 @@ def results_table(notebooks: Path, folder: Path) -> str:
 
 
 def recipe_table() -> str:
-    """Markdown table of the paper's and the laptop's training settings."""
+    """Markdown table of the paper's and the laptop's training settings, and changes of the latter."""
 
     def show(value) -> str:
         if isinstance(value, bool):
@@ -87,10 +89,13 @@ def recipe_table() -> str:
         return "all" if value is None else str(value)
 
     paper, laptop = PROFILES["paper"], PROFILES["laptop"]
-    rows = ["| setting | field | paper profile | laptop profile |", "|---|---|---|---|"]
+    changes = {"hidden phases": HIDDEN, "scale factor 8": AT_EIGHT, "from noise": FROM_NOISE}
+    titles = ["setting", "field", "paper profile", "laptop profile", *changes]
+    rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for name, meaning in RECIPE.items():
-        values = show(getattr(paper, name)), show(getattr(laptop, name))
-        rows.append(f"| {meaning} | `{name}` | {values[0]} | {values[1]} |")
+        cells = [meaning, f"`{name}`", show(getattr(paper, name)), show(getattr(laptop, name))]
+        cells += [show(change[name]) if name in change else "" for change in changes.values()]
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 

@@ -27,6 +27,8 @@ class Case:
         augment: Per axis, whether mirrors and quarter turns of its images are as likely.
         one_sided: Fine material where the coarse volume has pore (phase 0) is no error: it is
             too thin to be seen there (SuperRes, Case 2).
+        fractions: Volume fractions that the output should have, ``(n,)``; None for those of the
+            fine images (every axis counts alike).
         spare: Share of the coarse voxels that may look like material in such a place, 0 to 1. None
             for twice what the fine images have more of it than the coarse volume: a voxel looks
             like material when half of it is.
@@ -46,6 +48,7 @@ class Case:
     normals: list[int] | None = None
     augment: tuple[bool, bool, bool] = (True, True, True)
     one_sided: bool = False
+    fractions: np.ndarray | None = None
     spare: float | None = None
     voxel_nm: float | None = None
     source: str = "user"
@@ -85,9 +88,13 @@ class Case:
                 raise ValueError(
                     f"no voxel of the {image} has the phase {missing[0]!r}: leave it out of {what}"
                 )
+        self._check_normals()
+        wanted = self.wanted()
+        if wanted.shape != (n,) or not ((wanted > 0).all() and abs(wanted.sum() - 1) < 0.01):
+            raise ValueError(f"fractions must be {n} shares above 0 with the sum 1, not {wanted}")
         if self.lr is None:
             self.phase_map = np.zeros((n, 0), np.float32)
-            return self._check_normals()
+            return
         if self.phase_map is None:
             if n != m:
                 raise ValueError(
@@ -108,9 +115,9 @@ class Case:
             np.isin(self.phase_map, (0, 1)).all() and (self.phase_map.sum(1) == 1).all()
         ):
             raise ValueError(f"phase_map must be ({n}, {m}) with exactly one 1 in each row")
-        self._check_normals()
         if self.one_sided and self.spare is None:
-            more = self._material() - float((self.lr > 0).mean())
+            material = float(wanted @ (1 - self.phase_map[:, 0]))
+            more = material - float((self.lr > 0).mean())
             self.spare = min(1.0, max(0.0, 2 * more))
         if self.spare is not None and not 0 <= self.spare <= 1:
             raise ValueError(f"spare is a share of the coarse voxels, 0 to 1, not {self.spare!r}")
@@ -124,12 +131,13 @@ class Case:
                 "once: leave it out for an isotropic material"
             )
 
-    def _material(self) -> float:
-        """Share of the fine images that is not pore; every axis counts alike."""
-        solid = 1 - self.phase_map[:, 0]
+    def wanted(self) -> np.ndarray:
+        """Volume fractions ``(n,)``: ``fractions``, or those of the fine images."""
+        if self.fractions is not None:
+            return np.asarray(self.fractions, float)
         axes = self.normals or [0] * len(self.hr)
-        shares = [float(solid[image].mean()) for image in self.hr]
-        return float(np.average(shares, weights=[1 / axes.count(axis) for axis in axes]))
+        shares = [np.bincount(i.ravel(), minlength=len(self.phases)) / i.size for i in self.hr]
+        return np.average(shares, axis=0, weights=[1 / axes.count(axis) for axis in axes])
 
     def images(self, axis: int) -> list[np.ndarray]:
         """Fine images for slices normal to ``axis``, with their symmetries where allowed."""

@@ -173,3 +173,24 @@ def evenness_loss(sr: Tensor, scale_factor: float | Fraction, isotropic: bool = 
     density = torch.stack(profiles)
     mean = density.mean() if isotropic else density.mean(1, keepdim=True)
     return (density / mean.detach().clamp_min(1e-6) - 1).square().mean()
+
+
+def balance_loss(sr: Tensor, shares: Tensor, wanted: Tensor) -> Tensor:
+    r"""A price on every phase of which the output has had too much lately.
+
+    .. math:: L = \sum_p \Big(\frac{\phi_p}{\phi^*_p} - 1\Big)\, \mathrm{mean}(x_p)
+
+    with the running shares :math:`\phi_p` and the wanted ones :math:`\phi^*_p`. One window may
+    hold any share of a phase, so the error is that of many windows and only its gradient is of
+    this one. Ours: not in the paper, where nothing but the critic holds the fractions of phases
+    that the coarse volume does not tell apart.
+
+    Args:
+        sr: Phase probabilities in [0, 1], shape ``(B, n, D, H, W)``.
+        shares: Mean share of each phase in past windows, ``(n,)``.
+        wanted: Volume fractions that the output should have, ``(n,)``, all above 0.
+
+    Returns:
+        Scalar; 0 when the shares are the wanted ones.
+    """
+    return ((shares / wanted - 1) * sr.float().mean((0, 2, 3, 4))).sum()

@@ -280,6 +280,20 @@ def test_cs09_the_twin_separator_sees_lamellae_only_and_has_six_faces():
     assert metrics.consistency(lamellae, case.lr, 4, "blur") > 0.999
 
 
+def test_wanted_fractions_are_those_of_the_images_or_given():
+    rods, specks = np.zeros((8, 8), np.uint8), np.zeros((4, 8), np.uint8)
+    rods[:3], specks[:1] = 1, 1  # 3/8 and 1/4
+    lr = np.indices((4, 4, 4)).sum(0).astype(np.uint8) % 2
+    given = dict(lr=lr, scale_factor=4, phases=["pore", "solid"], lr_phases=["pore", "solid"])
+    assert Case("mine", [rods, specks], **given).wanted() == pytest.approx([11 / 16, 5 / 16])
+    anisotropic = Case("mine", [rods, rods, rods, specks], **given, normals=[0, 0, 1, 2])
+    assert anisotropic.wanted()[1] == pytest.approx((3 / 8 + 3 / 8 + 1 / 4) / 3)
+    assert Case("mine", [rods], **given, fractions=[0.9, 0.1]).wanted() == pytest.approx([0.9, 0.1])
+    for wrong in ([1.0, 0.0], [0.5, 0.6], [0.2, 0.3, 0.5], [float("nan"), 0.5]):
+        with pytest.raises(ValueError, match="2 shares above 0 with the sum 1"):
+            Case("mine", [rods], **given, fractions=wrong)
+
+
 def test_sr31_spare_is_twice_the_material_that_the_fine_images_have_more():
     lr = np.zeros((8, 8, 8), np.uint8)
     lr[:2] = 1  # a quarter

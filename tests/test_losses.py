@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from srlib.losses import (
+    balance_loss,
     critic_loss,
     evenness_loss,
     generator_loss,
@@ -180,6 +181,20 @@ def test_evenness_pulls_interfaces_off_the_coarse_grid():
     (slope,) = torch.autograd.grad(before, logits)
     assert torch.isfinite(slope).all()
     assert evenness_loss((logits - 500 * slope).softmax(1), 4) < 0.9 * before
+
+
+def test_balance_prices_the_phases_that_were_too_many():
+    x = torch.rand(2, 3, 4, 4, 4, generator=torch.Generator().manual_seed(1)).softmax(1)
+    wanted = torch.tensor([0.5, 0.4, 0.1])
+    assert balance_loss(x, wanted, wanted) == 0
+    x.requires_grad_()
+    loss = balance_loss(x, torch.tensor([0.45, 0.4, 0.15]), wanted)
+    (slope,) = torch.autograd.grad(loss, x)
+    per_voxel = slope * x[:, 0].numel()
+    for phase, price in enumerate((-0.1, 0.0, 0.5)):  # relative errors
+        assert per_voxel[:, phase].allclose(torch.tensor(price), atol=1e-6)
+    mean = x.detach().mean((0, 2, 3, 4))
+    assert loss.item() == pytest.approx((-0.1 * mean[0] + 0.5 * mean[2]).item(), rel=1e-5)
 
 
 ok, small = torch.rand(1, 3, 8, 8, 8), torch.rand(1, 3, 2, 2, 2)

@@ -362,6 +362,33 @@ def test_the_voxelwise_loss_falls(anode):
     assert history[-1]["lost"] < history[0]["lost"] - 0.1
 
 
+def test_balance_holds_the_fractions_that_are_wanted(cathode):
+    settings = dict(ema=0.0, evenness=0.0, warmup=5, width=8, iterations=100, check_every=100)
+    wanted = np.array([0.25, 0.42, 0.33])  # the image has 0.46, 0.42, 0.11
+    case = replace(cathode, fractions=wanted)
+    off = []
+    for balance in (0.0, 1000.0):
+        (last,) = fit(case, balance=balance, **settings).meta["history"]
+        off.append(np.abs(last["volume_fractions"] / wanted - 1).mean())
+    assert off[1] < 0.5 * off[0], off
+
+
+@pytest.mark.parametrize("soft", [0.0, 0.2])
+def test_the_temperature_rises_where_a_steep_one_would_leave_no_gradient(
+    cathode, monkeypatch, soft
+):
+    t, seen = trainer(cathode, iterations=100, soft=soft), []
+
+    def spy(sr, lr, scale, mode, phase_map, temperature, *rest):
+        seen.append(temperature)
+        return sr.sum() * 0
+
+    monkeypatch.setattr(adversarial, "voxelwise_loss", spy)
+    for t.iteration in (0, 10, 20, 99):
+        t.step()
+    assert seen == pytest.approx([5, 50, 100, 100] if soft else [100] * 4)
+
+
 def test_sr29_without_the_voxelwise_loss_the_measurement_is_lost(anode):
     settings = dict(ema=0.0, evenness=0.0, warmup=5, lr_generator=4e-3, width=8)
     settings |= dict(iterations=40, check_every=40)
@@ -485,6 +512,7 @@ WRONG = {
     "window": (12, "use a larger one"),
     "lr_critic": ("fast", "a number, 0 or more"),
     "evenness": (float("nan"), "a number, 0 or more"),
+    "balance": (-1, "a number, 0 or more"),
     "betas": (0.5, "two numbers"),
     "check_edge": (3, "4 coarse voxels or more"),
     "learning_rate": (1, "a recipe has no learning_rate"),

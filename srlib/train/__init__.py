@@ -14,11 +14,12 @@ from tqdm.std import tqdm
 from srlib import metrics, results
 from srlib.data import Case
 from srlib.train.adversarial import LIMITS, Trainer, quality, slice_volume
-from srlib.train.recipe import AT_EIGHT, FROM_NOISE, PROFILES, Recipe
+from srlib.train.recipe import AT_EIGHT, FROM_NOISE, HIDDEN, PROFILES, Recipe
 
 __all__ = [
     "AT_EIGHT",
     "FROM_NOISE",
+    "HIDDEN",
     "LIMITS",
     "PROFILES",
     "Recipe",
@@ -75,6 +76,7 @@ def fit_superres(
     Args:
         case: The inputs, from :func:`srlib.data.load` or made of your own arrays.
         profile: ``"smoke"``, ``"laptop"`` (with :data:`AT_EIGHT` at scale factor 8, with
+            :data:`HIDDEN` if the coarse volume does not hold all fractions, with
             :data:`FROM_NOISE` without a coarse volume) or ``"paper"``.
         seed: Of the weights, the windows and the noise.
         device: ``"cpu"`` or ``"cuda"``; None for CUDA if there is one.
@@ -93,10 +95,10 @@ def fit_superres(
     """
     if profile not in PROFILES:
         raise ValueError(f"there is no profile {profile!r}: choose one of {', '.join(PROFILES)}")
-    if profile == "laptop" and case.lr is None:
-        changes = FROM_NOISE | changes
-    elif profile == "laptop" and case.scale_factor == 8:
-        changes = AT_EIGHT | changes
+    if profile == "laptop":
+        hidden = HIDDEN if case.one_sided or len(case.phases) > len(case.lr_phases) else {}
+        eight = AT_EIGHT if case.scale_factor == 8 else {}
+        changes = (hidden | eight if case.lr is not None else FROM_NOISE) | changes
     try:
         recipe = replace(PROFILES[profile], **changes)
     except TypeError:

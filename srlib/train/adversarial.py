@@ -15,6 +15,7 @@ from srlib import checkpoint, metrics, models
 from srlib.data import Case, one_hot, sample_cubes, sample_squares
 from srlib.infer import generate, superres
 from srlib.losses import (
+    balance_loss,
     critic_loss,
     evenness_loss,
     generator_loss,
@@ -103,8 +104,8 @@ def quality(labels: np.ndarray, lr: np.ndarray | None, case: Case, reference: di
 class Trainer:
     """One training: its networks, its optimisers and where it is.
 
-    All randomness of iteration i comes from ``(seed, i, rank)``, so nothing but the weights and
-    the optimisers has to be saved for a killed training to go on as if nothing had happened.
+    All randomness of iteration i comes from ``(seed, i, rank)``, so nothing but the weights, the
+    optimisers and the running shares of the phases has to be saved for a killed training to go on as if nothing had happened.
     """
 
     def __init__(self, case: Case, recipe: Recipe, seed: int, device: torch.device) -> None:
@@ -131,6 +132,8 @@ class Trainer:
         ]
         self.images = [case.images(axis) for axis in range(3)]
         self.phase_map = torch.from_numpy(case.phase_map).to(device)
+        self.wanted = torch.from_numpy(case.wanted()).float().to(device)
+        self.shares = self.wanted.clone()  # of the phases in the output, lately
         self.iteration, self.history, self.best, self.seconds = 0, [], {}, 0.0
 
     def rate(self) -> float:
@@ -200,7 +203,10 @@ class Trainer:
         if case.lr is not None:
             # Spared bit by bit: critics that know nothing yet would make everything solid.
             spare = (case.spare or 0.0) * min(1.0, 10 * self.iteration / r.iterations)
-            how = case.mode, self.phase_map, r.temperature, case.one_sided, spare
+            # So steep a softmax has no gradient where the output is wrong, as it is in the beginning.
+            rise = self.iteration / (r.soft * r.iterations) if r.soft else 1.0
+            rise = min(1.0, max(0.05, rise))
+            how = case.mode, self.phase_map, rise * r.temperature, case.one_sided, spare
             anchor = voxelwise_loss(sr, core, case.scale_factor, *how)  # line 9
         log["voxelwise"], log["anchored"] = anchor.item(), float(anchor >= r.gate)
         log["content"] = r.weight * log["voxelwise"] * log["anchored"]
@@ -214,6 +220,10 @@ class Trainer:
             if r.evenness:
                 even = evenness_loss(inner, case.scale_factor, case.normals is None)
                 loss = loss + r.evenness * even
+            if r.balance:
+                found = torch.bincount(inner.argmax(1).flatten(), minlength=n) / inner[:, 0].numel()
+                self.shares += 0.01 * (found - self.shares)
+                loss = loss + r.balance * balance_loss(inner, self.shares, self.wanted)
             self.update(self.optimisers[0], loss)  # line 14
             self.ema.update_parameters(self.generator)
             log["scores"] = scores.detach().float().view(3, -1).mean(1).tolist()
@@ -264,6 +274,7 @@ class Trainer:
             generator=self.generator.state_dict(),
             ema=self.ema.state_dict(),
             best=self.best_weights if self.best else {},
+            shares={"lately": self.shares},
             **nets,
             **steps,
         )
@@ -277,6 +288,7 @@ class Trainer:
         for image in case.hr:
             inputs.update(image.tobytes())
         how = [case.phase_map.tolist(), case.normals, case.one_sided and case.spare, case.augment]
+        how += [case.wanted().tolist()]
         meaning = [case.scale_factor, case.mode, *how]
         return json.dumps(
             [asdict(self.recipe), self.seed, inputs.hexdigest(), meaning], sort_keys=True
@@ -297,5 +309,6 @@ class Trainer:
         for i, optimiser in enumerate(self.optimisers):
             optimiser.load_state_dict(states[f"optimiser{i}"])
         self.best_weights = states.get("best", {})
+        self.shares = states["shares"]["lately"].to(self.device)
         for k, v in meta["where"].items():
             setattr(self, k, v)

@@ -27,7 +27,9 @@ class Recipe:
     weight: float = 30.0  # c, of the voxel-wise loss
     gate: float = 0.005  # b, below which the voxel-wise loss is silent
     temperature: float = 100.0  # of the softmax in the voxel-wise loss, mode "blur"
+    soft: float = 0.2  # share of the iterations in which the temperature rises from a twentieth
     evenness: float = 100.0  # weight of the evenness loss
+    balance: float = 0.0  # weight of the balance loss
     noise_channels: int = 1
     width: int = 32
     skip: bool = True
@@ -50,7 +52,7 @@ class Recipe:
                     raise ValueError(
                         f"{name} must be a whole number, {least} or more, not {value!r}"
                     )
-        rates = "lr_generator lr_critic penalty weight gate temperature evenness ema stop_below"
+        rates = "lr_generator lr_critic penalty weight gate temperature soft evenness balance ema stop_below"
         for name in rates.split():
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value >= 0:
@@ -93,6 +95,7 @@ PROFILES = {
         warmup=0,
         decay=False,
         weight=10.0,
+        soft=0.0,
         evenness=0.0,
         fine_noise=False,
         ema=0.0,
@@ -101,10 +104,15 @@ PROFILES = {
     ),
 }
 
+# Changes of the laptop profile where the coarse volume does not hold all fractions, because it does
+# not tell the fine phases apart or has a one-sided loss: the critic alone lets them drift, or run
+# off to one phase.
+HIDDEN = {"balance": 1000.0}
+
 # Changes of the laptop profile at scale factor 8: there a window has eight times fewer coarse
 # voxels to hold it, and with the values for 4 a training can collapse to one phase. Fine noise has
 # not been tried there.
-AT_EIGHT = {"weight": 100.0, "evenness": 50.0, "fine_noise": False}
+AT_EIGHT = {"weight": 100.0, "evenness": 50.0, "fine_noise": False, "check_edge": 32}
 
 # Changes of the laptop profile without a coarse volume: noise is all there is to begin with, and
 # nothing but the critic holds the output, so it must be right before the generator moves.
