@@ -373,22 +373,6 @@ def test_balance_holds_the_fractions_that_are_wanted(cathode):
     assert off[1] < 0.5 * off[0], off
 
 
-@pytest.mark.parametrize("soft", [0.0, 0.2])
-def test_the_temperature_rises_where_a_steep_one_would_leave_no_gradient(
-    cathode, monkeypatch, soft
-):
-    t, seen = trainer(cathode, iterations=100, soft=soft), []
-
-    def spy(sr, lr, scale, mode, phase_map, temperature, *rest):
-        seen.append(temperature)
-        return sr.sum() * 0
-
-    monkeypatch.setattr(adversarial, "voxelwise_loss", spy)
-    for t.iteration in (0, 10, 20, 99):
-        t.step()
-    assert seen == pytest.approx([5, 50, 100, 100] if soft else [100] * 4)
-
-
 def test_sr29_without_the_voxelwise_loss_the_measurement_is_lost(anode):
     settings = dict(ema=0.0, evenness=0.0, warmup=5, lr_generator=4e-3, width=8)
     settings |= dict(iterations=40, check_every=40)

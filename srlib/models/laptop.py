@@ -46,8 +46,8 @@ class LaptopGenerator(nn.Module):
     """Generator that starts from interpolation and learns what interpolation lacks.
 
     Logits are those of the linearly up-sampled coarse phases plus a network's, whose layers work
-    on the coarse grid and reach the fine one by pixel shuffles. No normalisation layers: a voxel
-    depends on its neighbourhood alone, so a volume can be made in tiles.
+    on the coarse grid and reach the fine one by pixel shuffles. No layer normalises over voxels: a
+    voxel depends on its neighbourhood alone, so a volume can be made in tiles.
 
     Args:
         n_lr: Coarse phases m; 0 to make a volume from noise alone (SliceGAN).
@@ -63,6 +63,9 @@ class LaptopGenerator(nn.Module):
             neighbouring voxels and remove specks; 0 for none.
         fine_noise: Give these two a noise value for every fine voxel, from which they make what
             is finer than the coarse grid: rough interfaces.
+        norm: Scale the features of each voxel to a mean square of one after each resolution
+            (pixel-wise normalisation of Karras et al., 2018, section 4.2), so that they cannot
+            grow without limit when generator and critic drive each other.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class LaptopGenerator(nn.Module):
         skip: bool = True,
         finish: int = 16,
         fine_noise: bool = False,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         if scale_factor not in (2, 4, 8):
@@ -104,7 +108,9 @@ class LaptopGenerator(nn.Module):
             skip=skip,
             finish=finish,
             fine_noise=fine_noise,
+            norm=norm,
         )
+        self.norm = norm
         self.fine_noise = bool(fine_noise and finish)
         self.n_lr, self.n_phases, self.noise_channels = n_lr, n_phases, noise_channels
         self.scale_factor, self.registration = int(scale_factor), registration
@@ -147,11 +153,12 @@ class LaptopGenerator(nn.Module):
         only seen by the coarse ones, which reach ``coarse_halo`` voxels beyond that part. ``z`` is
         the fine noise ``(B, 1, ...)`` of that part, uniform with variance 1; None draws it.
         """
-        h = self.coarse(self.first(x))
+        calm = _pixel_norm if self.norm else nn.Identity()
+        h = calm(self.coarse(self.first(x)))
         if keep is not None:
             h = h[(..., *keep)]
         for up, fine in zip(self.up, self.fine, strict=True):
-            h = fine(shuffle(up(F.leaky_relu(h, 0.2))))
+            h = calm(fine(shuffle(up(F.leaky_relu(h, 0.2)))))
         out = shuffle(self.head(F.leaky_relu(h, 0.2))).float()
         if self.mix is not None:
             lr = self.mix(x[:, : self.n_lr])
@@ -173,6 +180,10 @@ class LaptopGenerator(nn.Module):
     ) -> Tensor:
         """Phase probabilities in [0, 1] that sum to 1 over the phases; shapes as ``logits``."""
         return self.logits(x, keep, z).softmax(1)
+
+
+def _pixel_norm(h: Tensor) -> Tensor:
+    return h * (h.float().square().mean(1, keepdim=True) + 1e-8).rsqrt().to(h.dtype)
 
 
 class LaptopCritic(nn.Module):

@@ -51,6 +51,7 @@ def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
             skip=recipe.skip,
             finish=recipe.finish,
             fine_noise=recipe.fine_noise and recipe.noise_channels > 0,
+            norm=recipe.norm,
         )
     make = models.PaperCritic if recipe.network == "paper" else models.LaptopCritic
     return generator, [make(n) for _ in range(1 if case.normals is None else 3)]
@@ -203,10 +204,7 @@ class Trainer:
         if case.lr is not None:
             # Spared bit by bit: critics that know nothing yet would make everything solid.
             spare = (case.spare or 0.0) * min(1.0, 10 * self.iteration / r.iterations)
-            # So steep a softmax has no gradient where the output is wrong, as it is in the beginning.
-            rise = self.iteration / (r.soft * r.iterations) if r.soft else 1.0
-            rise = min(1.0, max(0.05, rise))
-            how = case.mode, self.phase_map, rise * r.temperature, case.one_sided, spare
+            how = case.mode, self.phase_map, r.temperature, case.one_sided, spare
             anchor = voxelwise_loss(sr, core, case.scale_factor, *how)  # line 9
         log["voxelwise"], log["anchored"] = anchor.item(), float(anchor >= r.gate)
         log["content"] = r.weight * log["voxelwise"] * log["anchored"]

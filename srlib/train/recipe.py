@@ -27,13 +27,13 @@ class Recipe:
     weight: float = 30.0  # c, of the voxel-wise loss
     gate: float = 0.005  # b, below which the voxel-wise loss is silent
     temperature: float = 100.0  # of the softmax in the voxel-wise loss, mode "blur"
-    soft: float = 0.2  # share of the iterations in which the temperature rises from a twentieth
     evenness: float = 100.0  # weight of the evenness loss
     balance: float = 0.0  # weight of the balance loss
     noise_channels: int = 1
     width: int = 32
     skip: bool = True
     finish: int = 16  # channels of the last layers, on the fine grid; 0 for none
+    norm: bool = False  # features of the generator are scaled to length one, voxel by voxel
     fine_noise: bool = True  # a noise value for every fine voxel reaches the last layers
     hard: bool = False  # the critic sees the most likely phase, as the output has it
     ema: float = 0.998  # 0 keeps the last weights
@@ -52,7 +52,7 @@ class Recipe:
                     raise ValueError(
                         f"{name} must be a whole number, {least} or more, not {value!r}"
                     )
-        rates = "lr_generator lr_critic penalty weight gate temperature soft evenness balance ema stop_below"
+        rates = "lr_generator lr_critic penalty weight gate temperature evenness balance ema stop_below"
         for name in rates.split():
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value >= 0:
@@ -95,7 +95,6 @@ PROFILES = {
         warmup=0,
         decay=False,
         weight=10.0,
-        soft=0.0,
         evenness=0.0,
         fine_noise=False,
         ema=0.0,
@@ -107,7 +106,7 @@ PROFILES = {
 # Changes of the laptop profile where the coarse volume does not hold all fractions, because it does
 # not tell the fine phases apart or has a one-sided loss: the critic alone lets them drift, or run
 # off to one phase.
-HIDDEN = {"balance": 1000.0}
+HIDDEN = {"balance": 1000.0, "norm": True}
 
 # Changes of the laptop profile at scale factor 8: there a window has eight times fewer coarse
 # voxels to hold it, and with the values for 4 a training can collapse to one phase. Fine noise has
