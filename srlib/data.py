@@ -127,6 +127,8 @@ def _real(name: str, arrays: list[np.ndarray], every: int) -> dict:
         lr, *images = arrays
         lr = lr[::every, ::every, ::every]
     parts: dict = {"lr": lr, "hr": images}
+    if name == "case4":
+        parts["fractions"] = _of_the_scan(lr)
     if images[0].ndim == 3:  # a stack for each direction
         parts["hr"] = [image for stack in images for image in stack]
         parts["normals"] = [axis for axis, stack in enumerate(images) for _ in stack]
@@ -146,7 +148,8 @@ def _twin(name: str, seed: int, edge: int) -> dict:
     if name == "case4":
         truth, image = twins.composite(seed, (edge,) * 3), (628, 758)
         lr = simulate_lr(truth, 8, phase=1)["lr"]
-        return {"truth": truth, "lr": lr, "hr": [twins.composite(seed + 1_000_003, image, 0.58)]}
+        hr = [twins.composite(seed + 1_000_003, image, 0.58)]
+        return {"truth": truth, "lr": lr, "hr": hr, "fractions": _of_the_scan(lr)}
     make = twins.sofc if name.startswith("case3") else twins.cathode
     truth, lr = make(seed, (edge,) * 3), None
     if name == "case1":
@@ -155,6 +158,11 @@ def _twin(name: str, seed: int, edge: int) -> dict:
         fine = torch.from_numpy(truth)[None, None].float()
         lr = downsample(fine, 8 if name == "case3x8" else 4, "nearest")[0, 0].numpy().astype("u1")
     return {"truth": truth, "lr": lr, "hr": [make(seed + 1_000_003, (4 * edge,) * 2)]}
+
+
+def _of_the_scan(lr: np.ndarray) -> np.ndarray:
+    """The image of case 4 has far more active material than the scan: pore and binder are open."""
+    return np.array([np.nan, lr.mean(), np.nan])
 
 
 def _from_truth(truth: np.ndarray) -> dict:

@@ -289,7 +289,9 @@ def test_wanted_fractions_are_those_of_the_images_or_given():
     anisotropic = Case("mine", [rods, rods, rods, specks], **given, normals=[0, 0, 1, 2])
     assert anisotropic.wanted()[1] == pytest.approx((3 / 8 + 3 / 8 + 1 / 4) / 3)
     assert Case("mine", [rods], **given, fractions=[0.9, 0.1]).wanted() == pytest.approx([0.9, 0.1])
-    for wrong in ([1.0, 0.0], [0.5, 0.6], [0.2, 0.3, 0.5], [float("nan"), 0.5]):
+    some = Case("mine", [rods], **given, fractions=[float("nan"), 0.1]).wanted()
+    assert np.isnan(some[0]) and some[1] == 0.1
+    for wrong in ([1.0, 0.0], [0.5, 0.6], [0.2, 0.3, 0.5], [float("nan"), -0.5]):
         with pytest.raises(ValueError, match="2 shares above 0 with the sum 1"):
             Case("mine", [rods], **given, fractions=wrong)
 
