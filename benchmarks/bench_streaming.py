@@ -55,7 +55,7 @@ def _after_a_kill(folder: Path, size: int) -> tuple[int, int]:
     return kept, int((found != whole).sum())
 
 
-def run(size: int = 1024, small: int = 256, tile: int = 32) -> dict[str, float]:
+def run(size: int = 1024, small: int = 256, tile: int = 16) -> dict[str, float]:
     """Speed and memory at ``size``^3 voxels, and a killed and resumed run of ``small``^3."""
     with tempfile.TemporaryDirectory() as folder:
         lr_path = coarse(size, Path(folder, "lr.zarr"))

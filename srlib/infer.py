@@ -16,7 +16,7 @@ from srlib.data import one_hot
 from srlib.models.laptop import upsample
 
 FINE = 1 << 62  # sets the seed of noise on the fine grid apart
-TILE = 32  # coarse voxels an edge: 128^3 fine voxels at scale factor 4
+TILE = 128  # fine voxels an edge
 
 
 def _scramble(x: np.ndarray) -> np.ndarray:
@@ -71,7 +71,7 @@ def check_volume(model: nn.Module, shape: tuple[int, ...], crop: int, tile: int 
         )
     if len(shape) != 3:
         raise ValueError(f"the coarse volume must be (D, H, W), not of shape {tuple(shape)}")
-    for name, value, least in (("crop", crop, 0), ("tile", TILE if tile is None else tile, 1)):
+    for name, value, least in (("crop", crop, 0), ("tile", 1 if tile is None else tile, 1)):
         if not isinstance(value, int | np.integer) or value < least:
             raise ValueError(f"{name} must be a whole number of coarse voxels, not {value!r}")
     if min(shape) <= 2 * crop:
@@ -81,9 +81,14 @@ def check_volume(model: nn.Module, shape: tuple[int, ...], crop: int, tile: int 
         )
 
 
-def corners(shape: tuple[int, ...], tile: int | None = None, crop: int = 1) -> list[tuple]:
+def tile_edge(model: nn.Module, tile: int | None = None) -> int:
+    """Coarse voxels an edge of a tile; None for 128 fine ones."""
+    return int(tile or max(1, TILE // int(model.scale_factor)))
+
+
+def corners(shape: tuple[int, ...], tile: int, crop: int = 1) -> list[tuple]:
     """First coarse voxel (z, y, x) of every tile of a volume, in the order of :func:`tiles`."""
-    starts = [range(crop, n - crop, tile or TILE) for n in shape]
+    starts = [range(crop, n - crop, tile) for n in shape]
     return [(z, y, x) for z in starts[0] for y in starts[1] for x in starts[2]]
 
 
@@ -113,7 +118,8 @@ def tile_at(
             zarr array), of which only the tile and its halo are read.
         corner: Where the tile starts, one of :func:`corners`.
         seed: Of the noise.
-        tile: Coarse voxels an edge of a tile; None for 32. More is faster and takes more memory.
+        tile: Coarse voxels an edge of a tile; None for 128 fine ones. More is faster and takes more
+            memory.
         crop: Coarse voxels left out at each face of the volume (SuperRes, section 3: 1).
         period: Of the noise, see :func:`position_noise`.
 
@@ -123,7 +129,7 @@ def tile_at(
     Raises:
         ValueError: if the tile holds phases that the model does not know.
     """
-    tile, halo, s = tile or TILE, model.halo, int(model.scale_factor)
+    tile, halo, s = tile_edge(model, tile), model.halo, int(model.scale_factor)
     device = next(model.parameters()).device
     stop = [min(c + tile, n - crop) for c, n in zip(corner, lr.shape, strict=True)]
     low = [max(c - halo, 0) for c in corner]
@@ -180,7 +186,7 @@ def tiles(
         ValueError: if the volume does not fit the model.
     """
     check_volume(model, lr.shape, crop, tile)
-    for corner in bar(corners(lr.shape, tile, crop), lr.shape, progress):
+    for corner in bar(corners(lr.shape, tile_edge(model, tile), crop), lr.shape, progress):
         yield tile_at(model, lr, corner, seed, tile, crop, period)
 
 

@@ -57,13 +57,13 @@ def superres_to_file(
     lr, lr_path, out_path = open_volume(lr_path), Path(lr_path).resolve(), Path(out_path)
     infer.check_volume(model, lr.shape, crop, tile)
     _check_output(lr_path, out_path, client)
-    how = {"seed": int(seed), "tile": int(tile or infer.TILE), "crop": int(crop)}
+    how = {"seed": int(seed), "tile": infer.tile_edge(model, tile), "crop": int(crop)}
     partial = out_path.absolute().with_name(f".partial-{out_path.name}")
     journal = Journal(partial.with_name(f".journal-{out_path.name}"), _key(model, lr, how))
     if not partial.exists():
         journal.done.clear()
     shape = infer.output_shape(model, lr.shape, crop)
-    tiles = list(enumerate(infer.corners(lr.shape, tile, crop)))
+    tiles = list(enumerate(infer.corners(lr.shape, how["tile"], crop)))
     left = [(number, corner) for number, corner in tiles if number not in journal.done]
     try:
         journal.begin()
@@ -122,8 +122,8 @@ def _key(model: nn.Module, lr, how: dict) -> str:
     for name, tensor in model.state_dict().items():
         found.update(name.encode())
         found.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
-    for start in range(0, lr.shape[0], infer.TILE):
-        part = np.ascontiguousarray(lr[start : start + infer.TILE])
+    for start in range(0, lr.shape[0], 32):
+        part = np.ascontiguousarray(lr[start : start + 32])
         infer.check_labels(model, part)
         found.update(part)
     return found.hexdigest()
@@ -210,7 +210,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("lr", help="coarse phases 0, 1, 2 ...: an uncompressed .tif, or .zarr")
     parser.add_argument("out", help="the result: .tif or .zarr")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tile", type=int, help="coarse voxels an edge, 32 by default")
+    parser.add_argument("--tile", type=int, help="coarse voxels an edge, 128 fine ones by default")
     parser.add_argument("--crop", type=int, default=1, help="coarse voxels left out at each face")
     a = parser.parse_args(arguments)
     try:
