@@ -51,7 +51,7 @@ def run(arm: str, seed: int, work: Path, iterations: int | None = None) -> dict:
         return {**judge(model, case, seed), "recipe": model.meta["recipe"]}
     turned, changes = ARMS[arm]
     case = replace(case, augment=(turned,) * 3)
-    changes = {**train.AT_EIGHT, **changes}
+    changes = train.laptop_changes(case) | changes
     if iterations:
         changes["iterations"] = iterations
     recipe = replace(train.PROFILES["laptop"], **changes)

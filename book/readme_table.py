@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 from srlib import results
-from srlib.train import AT_EIGHT, FROM_NOISE, HIDDEN, PROFILES
+from srlib.train import PROFILES
+from srlib.train.recipe import AT_EIGHT, BLUR_AT_EIGHT, FROM_NOISE, HIDDEN
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = {
@@ -25,6 +26,7 @@ RECIPE = {
     "penalty": "λ, gradient penalty",
     "weight": "c, voxel-wise loss",
     "gate": "b, threshold of the voxel-wise loss",
+    "temperature": "of the softmax in the voxel-wise loss, where a coarse voxel is an average",
     "evenness": "weight of the evenness loss (ours)",
     "balance": "weight of the balance loss (ours)",
     "noise_channels": "noise channels",
@@ -89,7 +91,8 @@ def recipe_table() -> str:
         return "all" if value is None else str(value)
 
     paper, laptop = PROFILES["paper"], PROFILES["laptop"]
-    changes = {"hidden phases": HIDDEN, "scale factor 8": AT_EIGHT, "from noise": FROM_NOISE}
+    changes = {"hidden phases": HIDDEN, "scale factor 8": AT_EIGHT}
+    changes |= {"8, blurred": BLUR_AT_EIGHT, "from noise": FROM_NOISE}
     titles = ["setting", "field", "paper profile", "laptop profile", *changes]
     rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for name, meaning in RECIPE.items():

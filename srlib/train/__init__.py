@@ -14,17 +14,15 @@ from tqdm.std import tqdm
 from srlib import metrics, results
 from srlib.data import Case
 from srlib.train.adversarial import LIMITS, Trainer, quality, slice_volume
-from srlib.train.recipe import AT_EIGHT, FROM_NOISE, HIDDEN, PROFILES, Recipe
+from srlib.train.recipe import PROFILES, Recipe, laptop_changes
 
 __all__ = [
-    "AT_EIGHT",
-    "FROM_NOISE",
-    "HIDDEN",
     "LIMITS",
     "PROFILES",
     "Recipe",
     "Trainer",
     "fit_superres",
+    "laptop_changes",
     "quality",
     "slice_volume",
 ]
@@ -75,9 +73,7 @@ def fit_superres(
 
     Args:
         case: The inputs, from :func:`srlib.data.load` or made of your own arrays.
-        profile: ``"smoke"``, ``"laptop"`` (with :data:`AT_EIGHT` at scale factor 8, with
-            :data:`HIDDEN` if the coarse volume does not hold all fractions, with
-            :data:`FROM_NOISE` without a coarse volume) or ``"paper"``.
+        profile: ``"smoke"``, ``"laptop"`` (with :func:`laptop_changes`) or ``"paper"``.
         seed: Of the weights, the windows and the noise.
         device: ``"cpu"`` or ``"cuda"``; None for CUDA if there is one.
         seconds: Stop after so many seconds; None to count iterations only.
@@ -96,9 +92,7 @@ def fit_superres(
     if profile not in PROFILES:
         raise ValueError(f"there is no profile {profile!r}: choose one of {', '.join(PROFILES)}")
     if profile == "laptop":
-        hidden = HIDDEN if case.one_sided or len(case.phases) > len(case.lr_phases) else {}
-        eight = AT_EIGHT if case.scale_factor == 8 else {}
-        changes = (hidden | eight if case.lr is not None else FROM_NOISE) | changes
+        changes = laptop_changes(case) | changes
     try:
         recipe = replace(PROFILES[profile], **changes)
     except TypeError:
