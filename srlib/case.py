@@ -27,8 +27,8 @@ class Case:
         augment: Per axis, whether mirrors and quarter turns of its images are as likely.
         one_sided: Fine material where the coarse volume has pore (phase 0) is no error: it is
             too thin to be seen there (SuperRes, Case 2).
-        fractions: Volume fractions that the output should have, ``(n,)``, NaN where they are open;
-            None for those of the fine images (every axis counts alike).
+        fractions: Volume fractions that the output should have, ``(n,)``; None for those of the
+            fine images (every axis counts alike).
         spare: Share of the coarse voxels that may look like material in such a place, 0 to 1. None
             for twice what the fine images have more of it than the coarse volume: a voxel looks
             like material when half of it is.
@@ -90,7 +90,7 @@ class Case:
                 )
         self._check_normals()
         wanted = self.wanted()
-        if wanted.shape != (n,) or (wanted <= 0).any() or not np.nansum(wanted) < 1.01:
+        if wanted.shape != (n,) or not ((wanted > 0).all() and abs(wanted.sum() - 1) < 0.01):
             raise ValueError(f"fractions must be {n} shares above 0 with the sum 1, not {wanted}")
         if self.lr is None:
             self.phase_map = np.zeros((n, 0), np.float32)

@@ -188,10 +188,9 @@ def balance_loss(sr: Tensor, shares: Tensor, wanted: Tensor) -> Tensor:
     Args:
         sr: Phase probabilities in [0, 1], shape ``(B, n, D, H, W)``.
         shares: Mean share of each phase in past windows, ``(n,)``.
-        wanted: Volume fractions that the output should have, ``(n,)``, above 0; NaN for no price.
+        wanted: Volume fractions that the output should have, ``(n,)``, all above 0.
 
     Returns:
         Scalar; 0 when the shares are the wanted ones.
     """
-    price = torch.nan_to_num(shares / wanted - 1)
-    return (price * sr.float().mean((0, 2, 3, 4))).sum()
+    return ((shares / wanted - 1) * sr.float().mean((0, 2, 3, 4))).sum()

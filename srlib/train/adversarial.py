@@ -134,7 +134,7 @@ class Trainer:
         self.images = [case.images(axis) for axis in range(3)]
         self.phase_map = torch.from_numpy(case.phase_map).to(device)
         self.wanted = torch.from_numpy(case.wanted()).float().to(device)
-        self.shares = self.wanted.nan_to_num()  # of the phases in the output, lately
+        self.shares = self.wanted.clone()  # of the phases in the output, lately
         self.iteration, self.history, self.best, self.seconds = 0, [], {}, 0.0
 
     def rate(self) -> float:
