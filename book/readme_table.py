@@ -79,7 +79,7 @@ def results_table(notebooks: Path, folder: Path) -> str:
 
 
 def recipe_table() -> str:
-    """Markdown table of the paper's and the laptop's training settings, and changes of the latter."""
+    """Markdown table of the paper's and the laptop's training settings, and its changes."""
 
     def show(value) -> str:
         if isinstance(value, bool):

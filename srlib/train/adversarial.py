@@ -106,7 +106,8 @@ class Trainer:
     """One training: its networks, its optimisers and where it is.
 
     All randomness of iteration i comes from ``(seed, i, rank)``, so nothing but the weights, the
-    optimisers and the running shares of the phases has to be saved for a killed training to go on as if nothing had happened.
+    optimisers and the running shares of the phases has to be saved for a killed training to go on
+    as if nothing had happened.
     """
 
     def __init__(self, case: Case, recipe: Recipe, seed: int, device: torch.device) -> None:

@@ -52,8 +52,8 @@ class Recipe:
                     raise ValueError(
                         f"{name} must be a whole number, {least} or more, not {value!r}"
                     )
-        rates = "lr_generator lr_critic penalty weight gate temperature evenness balance ema stop_below"
-        for name in rates.split():
+        rates = "lr_generator lr_critic penalty weight gate temperature evenness balance ema"
+        for name in [*rates.split(), "stop_below"]:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value >= 0:
                 raise ValueError(f"{name} must be a number, 0 or more, not {value!r}")
