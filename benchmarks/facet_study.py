@@ -107,7 +107,8 @@ def judge(model, case: data.Case, seed: int, known: dict) -> dict:
 
 def run(arm: str, seed: int, case: data.Case, known: dict, iterations: int) -> dict:
     """Train one arm with one seed to the end, and judge its averaged weights."""
-    recipe = replace(train.PROFILES["laptop"], iterations=iterations)
+    changes = train.laptop_changes(case) | {"iterations": iterations}
+    recipe = replace(train.PROFILES["laptop"], **changes)
     trainer = train.Trainer(ARMS[arm].case(case), recipe, seed, torch.device("cpu"))
     for _ in tqdm(range(iterations), desc=f"{arm}, seed {seed}", mininterval=5):
         trainer.step()
