@@ -6,7 +6,7 @@ from pathlib import Path
 
 from srlib import results
 from srlib.train import PROFILES
-from srlib.train.recipe import AT_EIGHT, BLUR_AT_EIGHT, FROM_NOISE, HIDDEN
+from srlib.train.recipe import AT_EIGHT, FROM_NOISE, HIDDEN
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = {
@@ -92,7 +92,7 @@ def recipe_table() -> str:
 
     paper, laptop = PROFILES["paper"], PROFILES["laptop"]
     changes = {"hidden phases": HIDDEN, "scale factor 8": AT_EIGHT}
-    changes |= {"8, blurred": BLUR_AT_EIGHT, "from noise": FROM_NOISE}
+    changes["from noise"] = FROM_NOISE
     titles = ["setting", "field", "paper profile", "laptop profile", *changes]
     rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for name, meaning in RECIPE.items():

@@ -113,10 +113,6 @@ HIDDEN = {"balance": 1000.0, "norm": True}
 # not been tried there.
 AT_EIGHT = {"weight": 100.0, "evenness": 50.0, "fine_noise": False, "check_edge": 32}
 
-# The same where a coarse voxel is an average. A steep softmax of it has no slope where it is wrong,
-# and at this factor it is wrong often in the beginning.
-BLUR_AT_EIGHT = AT_EIGHT | {"weight": 1000.0, "temperature": 5.0, "evenness": 10.0}
-
 # Changes of the laptop profile without a coarse volume: noise is all there is to begin with, and
 # nothing but the critic holds the output, so it must be right before the generator moves.
 FROM_NOISE = {
@@ -133,5 +129,4 @@ def laptop_changes(case) -> dict:
     if case.lr is None:
         return FROM_NOISE
     hidden = HIDDEN if case.one_sided or len(case.phases) > len(case.lr_phases) else {}
-    eight = BLUR_AT_EIGHT if case.mode == "blur" else AT_EIGHT
-    return hidden | eight if case.scale_factor == 8 else hidden
+    return hidden | AT_EIGHT if case.scale_factor == 8 else hidden
