@@ -41,6 +41,14 @@ def test_cs11_the_separator_against_its_truth(separator):
     assert answers["lamellae normal to x, fibrils along x"] == 3
 
 
+def test_ab14_one_facet_is_too_few(separator):
+    study = separator["study"]
+    assert study["6"]["within 20 %"].startswith("1 of 1")
+    assert study["1"]["within 20 %"].startswith("0 of")
+    worst = {arm: row["transport, mean error"] for arm, row in study.items()}
+    assert worst["1"] > 2 * max(worst["6"], worst["2"]), "the paper: unsuccessful with fewer"
+
+
 def test_cs17_the_real_anode_against_its_fine_image(anode):
     errors = anode["mean_error_percent"]
     assert all(errors[f"{phase} %"] <= 3 for phase in ("pore", "nickel", "ceramic"))
