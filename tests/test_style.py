@@ -35,7 +35,7 @@ ARROWS = {
     "train": {"checkpoint", "data", "degrade", "infer", "losses", "metrics", "models", "results"},
     "viz": {"results"},
 }
-LAZY = {"porespy", "taufactor", "skimage", "sklearn", "pandas"}
+LAZY = {"porespy", "taufactor", "skimage", "pandas"}
 
 
 def tree_of(path: Path) -> ast.Module:
