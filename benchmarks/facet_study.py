@@ -1,7 +1,7 @@
 """How few facets are enough (SuperRes, section 2.2): fewer images, on the twin of the separator.
 
 ``python -m benchmarks.facet_study`` runs what is missing of the table in chapter 11, each arm and
-seed in about ten minutes, and writes ``results/laptop/facets-ARM-SEED.json``.
+seed in about six minutes on one core, and writes ``results/laptop/facets-ARM-SEED.json``.
 """
 
 import argparse

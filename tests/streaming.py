@@ -64,4 +64,19 @@ def interrupt(made: Counted, lr_path: Path, out: Path, tiles: int) -> tuple:
     return arguments
 
 
+@pytest.fixture
+def made(monkeypatch) -> Counted:
+    return Counted(monkeypatch)
+
+
+@pytest.fixture
+def lr_path(tmp_path) -> Path:
+    return write(tmp_path / "lr.tif", LR)
+
+
+@pytest.fixture
+def interrupted(tmp_path, lr_path, made):
+    return lambda target, tiles: interrupt(made, lr_path, tmp_path / "out" / f"sr{target}", tiles)
+
+
 WHOLE = infer.superres(model(), LR, seed=5, tile=4)

@@ -81,6 +81,14 @@ def test_cs11_the_separator_against_its_truth(separator):
     assert answers["lamellae normal to x, fibrils along x"] == 3
 
 
+def test_ab14_one_facet_is_too_few(separator):
+    study = separator["study"]
+    assert study["6"]["within 20 %"].startswith("1 of 1")
+    assert study["1"]["within 20 %"].startswith("0 of")
+    worst = {arm: row["transport, mean error"] for arm, row in study.items()}
+    assert worst["1"] > 2 * max(worst["6"], worst["2"]), "the paper: unsuccessful with fewer"
+
+
 def test_cs23_cs26_cs27_two_microscopes(xct_sem):
     runs = xct_sem["runs"].values()
     assert all(row["axes percolating"] == 3 and row["kept"] >= 0.99 for row in runs)

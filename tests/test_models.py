@@ -155,9 +155,26 @@ def reach(model: torch.nn.Module, axis: int, length: int) -> list[int]:
 @pytest.mark.parametrize("axis", range(3))
 @pytest.mark.parametrize("scale_factor", [2, 4, 8])
 @pytest.mark.parametrize("blocks", [1, 2])
-def test_sr24_halo_of_the_laptop_generator_is_exact(axis, scale_factor, blocks):
-    model = noisy(LaptopGenerator(2, 2, scale_factor, width=4, blocks=blocks))
+@pytest.mark.parametrize("norm", [False, True])
+def test_sr24_halo_of_the_laptop_generator_is_exact(axis, scale_factor, blocks, norm):
+    model = noisy(LaptopGenerator(2, 2, scale_factor, width=4, blocks=blocks, norm=norm))
     assert reach(model, axis, 2 * model.halo + 5) == list(range(-model.halo, model.halo + 1))
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_pixel_norm_keeps_features_from_growing(norm):
+    model = noisy(LaptopGenerator(2, 2, 4, width=8, norm=norm)).float()
+    sizes = []
+    for net in (model.up[0], model.head):  # each gets leaky_relu(features, 0.2)
+        net.register_forward_pre_hook(
+            lambda _, x: sizes.append(torch.where(x[0] < 0, 5 * x[0], x[0]).square().mean(1))
+        )
+    with torch.no_grad():
+        for weight in model.first.parameters():
+            weight.mul_(1000)
+        model.logits(torch.rand(1, 3, 6, 6, 6))
+    one = [bool((size - 1).abs().max() < 1e-3) for size in sizes]
+    assert one == [norm, norm]
 
 
 @pytest.mark.parametrize("scale_factor", [2, 4, 8])

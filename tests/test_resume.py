@@ -12,27 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from streaming import LR, TARGETS, WHOLE, Counted, interrupt, model, names, read, write
+from streaming import LR, TARGETS, WHOLE, model, names, read, write
 from test_infer import labels
 
 from srlib import infer, journal, models, stream
 from srlib.journal import Journal
 from srlib.stream import superres_to_file
 
-
-@pytest.fixture
-def made(monkeypatch) -> Counted:
-    return Counted(monkeypatch)
-
-
-@pytest.fixture
-def lr_path(tmp_path) -> Path:
-    return write(tmp_path / "lr.tif", LR)
-
-
-@pytest.fixture
-def interrupted(tmp_path, lr_path, made):
-    return lambda target, tiles: interrupt(made, lr_path, tmp_path / "out" / f"sr{target}", tiles)
+pytest_plugins = ("streaming",)  # its fixtures
 
 
 # Interruption

@@ -10,27 +10,14 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from streaming import LR, TARGETS, WHOLE, Counted, interrupt, model, names, read, write
+from streaming import LR, TARGETS, WHOLE, model, names, read, write
 from test_infer import Nearest, labels
 
 from srlib import infer, models, stream
 from srlib.journal import Journal
 from srlib.stream import superres_to_file
 
-
-@pytest.fixture
-def made(monkeypatch) -> Counted:
-    return Counted(monkeypatch)
-
-
-@pytest.fixture
-def lr_path(tmp_path) -> Path:
-    return write(tmp_path / "lr.tif", LR)
-
-
-@pytest.fixture
-def interrupted(tmp_path, lr_path, made):
-    return lambda target, tiles: interrupt(made, lr_path, tmp_path / "out" / f"sr{target}", tiles)
+pytest_plugins = ("streaming",)  # its fixtures
 
 
 def test_the_tiles_of_these_tests_differ_from_seed_to_seed_and_model_to_model():

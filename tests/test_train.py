@@ -15,7 +15,15 @@ import pytest
 import torch
 
 from srlib import data, infer, metrics, models, train
-from srlib.train import PROFILES, Recipe, Trainer, __main__, adversarial, fit_superres
+from srlib.train import (
+    PROFILES,
+    Recipe,
+    Trainer,
+    __main__,
+    adversarial,
+    fit_superres,
+    laptop_changes,
+)
 
 ROOT = Path(__file__).parents[1]
 TINY = dict(iterations=6, check_every=3, width=4, slices=2, batch=1)
@@ -450,7 +458,8 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(tmp_path):
     assert first.meta["iterations"] == second.meta["iterations"] == list(range(2, 25, 2))
 
 
-def test_a_training_continues_from_its_checkpoint(anode, tmp_path):
+@pytest.mark.parametrize("changes", [{}, {"balance": 1000.0, "norm": True}])
+def test_a_training_continues_from_its_checkpoint(anode, tmp_path, changes):
     """Half the iterations, then all of them, with the rest of the state restored."""
 
     class Stop(Exception):
@@ -459,14 +468,14 @@ def test_a_training_continues_from_its_checkpoint(anode, tmp_path):
     def stop(history):
         raise Stop
 
-    whole = fit(anode)
+    whole = fit(anode, **changes)
     with pytest.raises(Stop):
-        fit(anode, out=tmp_path, callback=stop)
+        fit(anode, out=tmp_path, callback=stop, **changes)
     calls = []
-    rest = fit(anode, out=tmp_path, callback=lambda h: calls.append(len(h)))
+    rest = fit(anode, out=tmp_path, callback=lambda h: calls.append(len(h)), **changes)
     assert calls == [2]
     assert same(weights(whole), weights(rest))
-    assert same(weights(whole), weights(fit(anode, out=tmp_path)))
+    assert same(weights(whole), weights(fit(anode, out=tmp_path, **changes)))
 
 
 @pytest.mark.parametrize("change", ["recipe", "data", "mode"])
@@ -563,6 +572,13 @@ def test_at_scale_factor_8_the_laptop_profile_anchors_harder(anode):
     alone = data.load("slicegan", "twin", edge=64)
     recipe = fit_superres(alone, "laptop", 0, "cpu", **given).meta["recipe"]
     assert (recipe["weight"], recipe["noise_channels"]) == (30, 8)
+
+
+def test_the_laptop_profile_holds_fractions_that_the_coarse_volume_does_not(anode, cathode):
+    separator = data.load("case2", "twin", edge=64)
+    for case, held in ((anode, False), (cathode, True), (separator, True)):
+        changes = laptop_changes(case)
+        assert (changes.get("balance", 0) > 0) == changes.get("norm", False) == held
 
 
 def test_slicegan_of_a_separator_has_a_critic_for_each_direction():
