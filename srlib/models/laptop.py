@@ -46,8 +46,8 @@ class LaptopGenerator(nn.Module):
     """Generator that starts from interpolation and learns what interpolation lacks.
 
     Logits are those of the linearly up-sampled coarse phases plus a network's, whose layers work
-    on the coarse grid and reach the fine one by pixel shuffles. No layer normalises over voxels: a
-    voxel depends on its neighbourhood alone, so a volume can be made in tiles.
+    on the coarse grid and reach the fine one by pixel shuffles. Trained, a voxel depends on its
+    neighbourhood alone, so a volume can be made in tiles.
 
     Args:
         n_lr: Coarse phases m; 0 to make a volume from noise alone (SliceGAN).
@@ -63,9 +63,9 @@ class LaptopGenerator(nn.Module):
             neighbouring voxels and remove specks; 0 for none.
         fine_noise: Give these two a noise value for every fine voxel, from which they make what
             is finer than the coarse grid: rough interfaces.
-        norm: Scale the features of each voxel to a mean square of one after each resolution
-            (pixel-wise normalisation of Karras et al., 2018, section 4.2), so that they cannot
-            grow without limit when generator and critic drive each other.
+        norm: Batch normalisation of the features at each resolution, as in the published network.
+            What is made from noise alone needs it: without it all voxels soon run off to one phase
+            together.
     """
 
     def __init__(
@@ -110,7 +110,6 @@ class LaptopGenerator(nn.Module):
             fine_noise=fine_noise,
             norm=norm,
         )
-        self.norm = norm
         self.fine_noise = bool(fine_noise and finish)
         self.n_lr, self.n_phases, self.noise_channels = n_lr, n_phases, noise_channels
         self.scale_factor, self.registration = int(scale_factor), registration
@@ -119,6 +118,8 @@ class LaptopGenerator(nn.Module):
         self.coarse = nn.Sequential(*(Residual(width) for _ in range(blocks)))
         self.up = nn.ModuleList(nn.Conv3d(width, 8 * width, 3, padding=1) for _ in range(steps - 1))
         self.fine = nn.ModuleList(Residual(width) for _ in range(steps - 1))
+        kind = nn.BatchNorm3d if norm else nn.Identity
+        self.norms = nn.ModuleList(kind(width) for _ in range(steps))
         self.head = nn.Conv3d(width, 8 * n_phases, 3, padding=1)
         with torch.no_grad():
             self.head.weight.mul_(0.3)
@@ -153,12 +154,12 @@ class LaptopGenerator(nn.Module):
         only seen by the coarse ones, which reach ``coarse_halo`` voxels beyond that part. ``z`` is
         the fine noise ``(B, 1, ...)`` of that part, uniform with variance 1; None draws it.
         """
-        calm = _pixel_norm if self.norm else nn.Identity()
-        h = calm(self.coarse(self.first(x)))
+        h = self.coarse(self.first(x))
         if keep is not None:
             h = h[(..., *keep)]
-        for up, fine in zip(self.up, self.fine, strict=True):
-            h = calm(fine(shuffle(up(F.leaky_relu(h, 0.2)))))
+        h = self.norms[0](h)
+        for up, fine, norm in zip(self.up, self.fine, self.norms[1:], strict=True):
+            h = norm(fine(shuffle(up(F.leaky_relu(h, 0.2)))))
         out = shuffle(self.head(F.leaky_relu(h, 0.2))).float()
         if self.mix is not None:
             lr = self.mix(x[:, : self.n_lr])
@@ -180,10 +181,6 @@ class LaptopGenerator(nn.Module):
     ) -> Tensor:
         """Phase probabilities in [0, 1] that sum to 1 over the phases; shapes as ``logits``."""
         return self.logits(x, keep, z).softmax(1)
-
-
-def _pixel_norm(h: Tensor) -> Tensor:
-    return h * (h.float().square().mean(1, keepdim=True) + 1e-8).rsqrt().to(h.dtype)
 
 
 class LaptopCritic(nn.Module):

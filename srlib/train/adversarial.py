@@ -145,6 +145,24 @@ class Trainer:
         fall = max(0.02, min(1.0, 2 * (1 - i / r.iterations))) if r.decay else 1.0
         return rise * fall
 
+    def inputs(self, rng: torch.Generator) -> tuple[Tensor, Tensor, list]:
+        """Coarse cubes, and what the generator gets: with noise, and what else it takes."""
+        r, case = self.recipe, self.case
+        edge = r.coarse_window(case.scale_factor) + 2 * r.halo
+        if case.lr is None:
+            lr = torch.empty((r.batch, 0, edge, edge, edge), device=self.device)
+        else:
+            lr = one_hot(sample_cubes(case.lr, edge, r.batch, rng), len(case.lr_phases))
+            lr = lr.movedim(0, 1).to(self.device)  # line 2
+        z = torch.randn((r.batch, r.noise_channels, edge, edge, edge), generator=rng)  # line 3
+        x = torch.cat([lr, z.to(self.device)], 1)  # line 4
+        extra = [(slice(r.halo, edge - r.halo),) * 3] if r.halo else []
+        if r.network == "laptop":
+            size = (r.batch, 1, *(r.window,) * 3)
+            fine = 3**0.5 * (2 * torch.rand(size, generator=rng) - 1)
+            extra = [*(extra or [None]), fine.to(self.device)]
+        return lr, x.contiguous(memory_format=torch.channels_last_3d), extra
+
     def step(self) -> dict[str, float]:
         """One iteration of Algorithm 1; returns its losses."""
         r, case, n = self.recipe, self.case, len(self.case.phases)
@@ -157,20 +175,7 @@ class Trainer:
             optimiser.param_groups[0]["lr"] = full * self.rate()
         update = self.iteration % r.generator_every == 0
 
-        edge = r.coarse_window(case.scale_factor) + 2 * r.halo
-        if case.lr is None:
-            lr = torch.empty((r.batch, 0, edge, edge, edge), device=self.device)
-        else:
-            lr = one_hot(sample_cubes(case.lr, edge, r.batch, rng), len(case.lr_phases))
-            lr = lr.movedim(0, 1).to(self.device)  # line 2
-        z = torch.randn((r.batch, r.noise_channels, edge, edge, edge), generator=rng)  # line 3
-        x = torch.cat([lr, z.to(self.device)], 1)  # line 4
-        x = x.contiguous(memory_format=torch.channels_last_3d)
-        extra = [(slice(r.halo, edge - r.halo),) * 3] if r.halo else []
-        if r.network == "laptop":
-            size = (r.batch, 1, *(r.window,) * 3)
-            fine = 3**0.5 * (2 * torch.rand(size, generator=rng) - 1)
-            extra = [*(extra or [None]), fine.to(self.device)]
+        lr, x, extra = self.inputs(rng)
         amp = torch.autocast(self.device.type, torch.bfloat16)
         with amp, torch.set_grad_enabled(update):
             sr = self.generator(x, *extra)  # line 5
@@ -246,8 +251,24 @@ class Trainer:
         """The averaged generator: the one to keep."""
         return self.ema.module
 
+    def settle(self) -> None:
+        """Measure the statistics of batch normalisation anew for the averaged weights."""
+        norms = [m for m in self.model.modules() if isinstance(m, nn.BatchNorm3d)]
+        if not norms or not self.recipe.ema:
+            return
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean over all that follows
+        rng = torch.Generator().manual_seed(self.seed)
+        self.model.train()
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
+            for _ in range(32):
+                _, x, extra = self.inputs(rng)
+                self.model(x, *extra)
+
     def check(self, reference: dict) -> dict:
         """Measure the model on a part of the coarse volume and keep the best weights."""
+        self.settle()
         edge = self.recipe.check_edge
         if self.case.lr is None:
             inner = None

@@ -33,7 +33,7 @@ class Recipe:
     width: int = 32
     skip: bool = True
     finish: int = 16  # channels of the last layers, on the fine grid; 0 for none
-    norm: bool = False  # features of the generator are scaled to length one, voxel by voxel
+    norm: bool = False  # batch normalisation in the generator, as in the published one
     fine_noise: bool = True  # a noise value for every fine voxel reaches the last layers
     hard: bool = False  # the critic sees the most likely phase, as the output has it
     ema: float = 0.998  # 0 keeps the last weights
@@ -106,7 +106,7 @@ PROFILES = {
 # Changes of the laptop profile where the coarse volume does not hold all fractions, because it does
 # not tell the fine phases apart or has a one-sided loss: the critic alone lets them drift, or run
 # off to one phase.
-HIDDEN = {"balance": 1000.0, "norm": True, "temperature": 10.0}
+HIDDEN = {"norm": True, "balance": 1000.0, "temperature": 10.0, "iterations": 3000}
 
 # Changes of the laptop profile at scale factor 8: there a window has eight times fewer coarse
 # voxels to hold it, and with the values for 4 a training can collapse to one phase. Fine noise has
@@ -120,6 +120,7 @@ BLUR_AT_EIGHT = AT_EIGHT | {"weight": 1000.0, "temperature": 5.0, "evenness": 10
 # Changes of the laptop profile without a coarse volume: noise is all there is to begin with, and
 # nothing but the critic holds the output, so it must be right before the generator moves.
 FROM_NOISE = {
+    "norm": True,
     "noise_channels": 8,
     "critic_steps": 5,
     "evenness": 10.0,
