@@ -30,7 +30,7 @@ RECIPE = {
     "evenness": "weight of the evenness loss (ours)",
     "balance": "weight of the balance loss (ours)",
     "noise_channels": "noise channels",
-    "norm": "features of the generator scaled to length one, voxel by voxel",
+    "norm": "batch normalisation in the generator (the paper's always has it)",
     "fine_noise": "noise for every fine voxel as well",
     "hard": "the critic sees the most likely phases, not their probabilities",
     "ema": "decay of the averaged weights (EMA)",

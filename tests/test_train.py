@@ -458,6 +458,22 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(tmp_path):
     assert first.meta["iterations"] == second.meta["iterations"] == list(range(2, 25, 2))
 
 
+def test_averaged_weights_get_statistics_of_their_own(cathode):
+    """Batch normalisation of the model that is kept must fit its weights, not those before."""
+    run = trainer(cathode, norm=True)
+    for _ in range(3):
+        run.step()
+    seen = []
+    norm = run.model.norms[0]
+    norm.register_forward_pre_hook(lambda _, x: seen.append(x[0].float()))
+    run.settle()
+    assert len(seen) >= 16
+    exact = torch.stack([h.mean((0, 2, 3, 4)) for h in seen]).mean(0)
+    assert torch.allclose(norm.running_mean, exact, atol=1e-3)
+    exact = torch.stack([h.var((0, 2, 3, 4)) for h in seen]).mean(0)
+    assert torch.allclose(norm.running_var, exact, rtol=0.01)
+
+
 @pytest.mark.parametrize("changes", [{}, {"balance": 1000.0, "norm": True}])
 def test_a_training_continues_from_its_checkpoint(anode, tmp_path, changes):
     """Half the iterations, then all of them, with the rest of the state restored."""
