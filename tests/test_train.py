@@ -466,7 +466,7 @@ def test_averaged_weights_get_statistics_of_their_own(cathode):
     seen = []
     norm = run.model.norms[0]
     norm.register_forward_pre_hook(lambda _, x: seen.append(x[0].float()))
-    run.settle()
+    run.settle(run.model)
     assert len(seen) >= 16
     exact = torch.stack([h.mean((0, 2, 3, 4)) for h in seen]).mean(0)
     assert torch.allclose(norm.running_mean, exact, atol=1e-3)

@@ -123,6 +123,8 @@ class LaptopGenerator(nn.Module):
         self.head = nn.Conv3d(width, 8 * n_phases, 3, padding=1)
         with torch.no_grad():
             self.head.weight.mul_(0.3)
+            for part in [p for net in (*self.up, self.head) for p in net.parameters() if norm]:
+                part.copy_(part[::8].repeat_interleave(8, 0))  # a block of voxels starts alike
         self.coarse_halo = 1 + 2 * blocks
         fine_halo = sum(2 / 2**i for i in range(steps - 1)) + 2 ** (1 - steps)
         self.finish = None

@@ -126,7 +126,7 @@ class Trainer:
             net.to(device)
             checkpoint.same_on_all(net)
         average = get_ema_multi_avg_fn(recipe.ema)
-        self.ema = AveragedModel(self.generator, multi_avg_fn=average, use_buffers=True)
+        self.ema = AveragedModel(self.generator, multi_avg_fn=average)
         rates = [(self.generator, recipe.lr_generator)]
         rates += [(critic, recipe.lr_critic) for critic in self.critics]
         self.optimisers = [
@@ -137,6 +137,7 @@ class Trainer:
         self.wanted = torch.from_numpy(case.wanted()).float().to(device)
         self.shares = self.wanted.clone()  # of the phases in the output, lately
         self.iteration, self.history, self.best, self.seconds = 0, [], {}, 0.0
+        self.half = -(-recipe.iterations // 2)
 
     def rate(self) -> float:
         """Share of the full learning rate at this iteration."""
@@ -174,6 +175,10 @@ class Trainer:
         ):
             optimiser.param_groups[0]["lr"] = full * self.rate()
         update = self.iteration % r.generator_every == 0
+        if r.norm and self.iteration >= self.half:
+            if self.iteration == self.half:
+                self.settle(self.generator)
+            self.generator.eval()
 
         lr, x, extra = self.inputs(rng)
         amp = torch.autocast(self.device.type, torch.bfloat16)
@@ -251,24 +256,25 @@ class Trainer:
         """The averaged generator: the one to keep."""
         return self.ema.module
 
-    def settle(self) -> None:
-        """Measure the statistics of batch normalisation anew for the averaged weights."""
-        norms = [m for m in self.model.modules() if isinstance(m, nn.BatchNorm3d)]
-        if not norms or not self.recipe.ema:
-            return
-        for norm in norms:
+    def settle(self, model: nn.Module) -> None:
+        """Measure the statistics of batch normalisation on many windows.
+
+        They are fixed for the second half of a training, so that it ends with the very generator
+        that will be used; before, averaged weights get statistics of their own.
+        """
+        for norm in model.norms:
             norm.reset_running_stats()
             norm.momentum = None  # the mean over all that follows
         rng = torch.Generator().manual_seed(self.seed)
-        self.model.train()
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
-            for _ in range(32):
+            for _ in range(64):
                 _, x, extra = self.inputs(rng)
-                self.model(x, *extra)
+                model.train()(x, *extra)
 
     def check(self, reference: dict) -> dict:
         """Measure the model on a part of the coarse volume and keep the best weights."""
-        self.settle()
+        if self.recipe.norm and self.iteration <= self.half:
+            self.settle(self.model)
         edge = self.recipe.check_edge
         if self.case.lr is None:
             inner = None
