@@ -458,6 +458,21 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(tmp_path):
     assert first.meta["iterations"] == second.meta["iterations"] == list(range(2, 25, 2))
 
 
+def test_matched_slices_have_the_coarse_phases_of_the_fake_ones(cathode):
+    """The critic must not tell real from fake by what the coarse volume fixes."""
+    gaps = {}
+    for match in (0, 8):
+        run = trainer(cathode, match=match)
+        squares = data.sample_squares(run.images[0], 24, 12, torch.Generator().manual_seed(1))
+        poor = squares[np.argsort((squares == 1).mean((1, 2)))[:6]]  # little active material
+        fake = data.one_hot(poor, 3).movedim(0, 1)
+        real = run.squares(fake, 0, torch.Generator().manual_seed(2))
+        assert real.shape == fake.shape
+        gaps[match] = (real[:, 1].mean() - fake[:, 1].mean()).abs().item()
+        assert len({row.numpy().tobytes() for row in real}) > 3, "not one square again and again"
+    assert gaps[8] < 0.05 < gaps[0]
+
+
 def test_averaged_weights_get_statistics_of_their_own(cathode):
     """Batch normalisation of the model that is kept must fit its weights, not those before."""
     run = trainer(cathode, norm=True)

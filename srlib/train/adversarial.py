@@ -164,6 +164,20 @@ class Trainer:
             extra = [*(extra or [None]), fine.to(self.device)]
         return lr, x.contiguous(memory_format=torch.channels_last_3d), extra
 
+    def squares(self, fake: Tensor, axis: int, rng: torch.Generator) -> Tensor:
+        """As many squares of the fine images as there are fake slices, ``(B, n, H, W)``."""
+        case, count = self.case, max(1, self.recipe.match)
+        found = sample_squares(self.images[axis], fake.shape[2], count * len(fake), rng)
+        real = one_hot(found, len(case.phases)).movedim(0, 1).to(self.device)
+        if count == 1:
+            return real
+        far = torch.cdist(*((x.mean((2, 3)) @ self.phase_map for x in (fake.float(), real))))
+        picks = []
+        for row in far:
+            picks.append(row.argmin())
+            far[:, picks[-1]] = torch.inf
+        return real[torch.stack(picks)]
+
     def step(self) -> dict[str, float]:
         """One iteration of Algorithm 1; returns its losses."""
         r, case, n = self.recipe, self.case, len(self.case.phases)
@@ -202,8 +216,7 @@ class Trainer:
         for critic, optimiser, axes in zip(self.critics, self.optimisers[1:], groups, strict=True):
             for _ in range(r.critic_steps):
                 fake = cut(axes).detach()
-                real = sample_squares(self.images[axes[0]], inner.shape[2], len(fake), rng)
-                real = one_hot(real, n).movedim(0, 1).to(self.device)  # line 16
+                real = self.squares(fake, axes[0], rng)  # line 16
                 real = real.contiguous(memory_format=torch.channels_last)
                 with amp:
                     penalty = gradient_penalty(critic, real, fake, r.penalty, rng)  # line 17

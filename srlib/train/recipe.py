@@ -17,6 +17,7 @@ class Recipe:
     batch: int = 1  # coarse cubes an iteration
     slices: int | None = 8  # random slices a direction and cube; None for all of them
     critic_steps: int = 2  # critic updates an iteration, on other slices of the same cubes
+    match: int = 0  # real slices to choose each from, one with the coarse phases of a fake one
     generator_every: int = 1  # iterations to one generator update
     lr_generator: float = 5e-4
     lr_critic: float = 1e-3
