@@ -107,7 +107,7 @@ PROFILES = {
 # Changes of the laptop profile where the coarse volume does not hold all fractions, because it does
 # not tell the fine phases apart or has a one-sided loss: the critic alone lets them drift, or run
 # off to one phase. The normalised generator learns faster, and needs fewer iterations.
-HIDDEN = {"norm": True, "balance": 1000.0, "temperature": 10.0, "iterations": 3000}
+HIDDEN = {"norm": True, "match": 8, "balance": 1000.0, "temperature": 10.0}
 
 # Changes of the laptop profile at scale factor 8: there a window has eight times fewer coarse
 # voxels to hold it, and with the values for 4 a training can collapse to one phase. Fine noise has
