@@ -6,7 +6,7 @@ from pathlib import Path
 
 from srlib import results
 from srlib.train import PROFILES
-from srlib.train.recipe import AT_EIGHT, BLUR_AT_EIGHT, FROM_NOISE, HIDDEN
+from srlib.train.recipe import AT_EIGHT, FROM_NOISE, MERGED, MERGED_AT_EIGHT
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = {
@@ -16,6 +16,7 @@ RECIPE = {
     "halo": "halo in LR voxels",
     "crop": "HR layers cut off before the critic",
     "slices": "fake slices a direction and cube",
+    "match": "real slices to choose one from that has the coarse phases of a fake one (ours)",
     "critic_steps": "critic updates an iteration",
     "generator_every": "k: iterations to one generator update",
     "lr_generator": "learning rate of the generator (Adam)",
@@ -91,8 +92,8 @@ def recipe_table() -> str:
         return "all" if value is None else str(value)
 
     paper, laptop = PROFILES["paper"], PROFILES["laptop"]
-    changes = {"hidden phases": HIDDEN, "scale factor 8": AT_EIGHT}
-    changes |= {"8, blurred": BLUR_AT_EIGHT, "from noise": FROM_NOISE}
+    changes = {"hidden phases": MERGED, "scale factor 8": AT_EIGHT}
+    changes |= {"both": MERGED_AT_EIGHT, "from noise": FROM_NOISE}
     titles = ["setting", "field", "paper profile", "laptop profile", *changes]
     rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for name, meaning in RECIPE.items():

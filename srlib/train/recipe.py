@@ -106,17 +106,17 @@ PROFILES = {
 
 # Changes of the laptop profile where the coarse volume does not hold all fractions, because it does
 # not tell the fine phases apart or has a one-sided loss: the critic alone lets them drift, or run
-# off to one phase. The normalised generator learns faster, and needs fewer iterations.
-HIDDEN = {"norm": True, "match": 8, "balance": 1000.0, "temperature": 10.0}
+# off to one phase.
+HIDDEN = {"norm": True, "balance": 1000.0, "temperature": 10.0}
+
+# The same where coarse phases hide fine ones: a window has as much of a coarse phase as it has, and
+# the critic should look at the rest.
+MERGED = HIDDEN | {"match": 8}
 
 # Changes of the laptop profile at scale factor 8: there a window has eight times fewer coarse
 # voxels to hold it, and with the values for 4 a training can collapse to one phase. Fine noise has
 # not been tried there.
 AT_EIGHT = {"weight": 100.0, "evenness": 50.0, "fine_noise": False, "check_edge": 32}
-
-# The same where a coarse voxel is an average. A steep softmax of it has no slope where it is wrong,
-# and at this factor it is wrong often in the beginning.
-BLUR_AT_EIGHT = AT_EIGHT | {"weight": 1000.0, "temperature": 5.0, "evenness": 10.0}
 
 # Changes of the laptop profile without a coarse volume: noise is all there is to begin with, and
 # nothing but the critic holds the output, so it must be right before the generator moves.
@@ -129,11 +129,16 @@ FROM_NOISE = {
     "iterations": 3000,
 }
 
+# Hidden phases at scale factor 8 are finer than a coarse voxel and come from noise as well, in what
+# the anchor leaves them.
+MERGED_AT_EIGHT = AT_EIGHT | FROM_NOISE | {"match": 8, "weight": 1000.0, "temperature": 5.0}
+
 
 def laptop_changes(case) -> dict:
     """What the laptop profile changes for a :class:`srlib.data.Case`."""
     if case.lr is None:
         return FROM_NOISE
-    hidden = HIDDEN if case.one_sided or len(case.phases) > len(case.lr_phases) else {}
-    eight = BLUR_AT_EIGHT if case.mode == "blur" else AT_EIGHT
-    return hidden | eight if case.scale_factor == 8 else hidden
+    if len(case.phases) > len(case.lr_phases):
+        return MERGED_AT_EIGHT if case.scale_factor == 8 else MERGED
+    hidden = HIDDEN if case.one_sided else {}
+    return hidden | AT_EIGHT if case.scale_factor == 8 else hidden
