@@ -171,7 +171,7 @@ class Trainer:
         real = one_hot(found, len(case.phases)).movedim(0, 1).to(self.device)
         if count == 1:
             return real
-        far = torch.cdist(*((x.mean((2, 3)) @ self.phase_map for x in (fake.float(), real))))
+        far = torch.cdist(*(x.mean((2, 3)) @ self.phase_map for x in (fake.float(), real)))
         picks = []
         for row in far:
             picks.append(row.argmin())
