@@ -263,8 +263,8 @@ def test_me12_history_holds_gap_scores_and_errors(anode):
         assert len(set(h["scores"])) == 3
         assert sum(h["volume_fractions"]) == pytest.approx(1)
         assert list(h["interphase_areas"]) == ["0-1", "0-2", "1-2"]
-        assert h["score"] == pytest.approx(sum(h[k] / v for k, v in adversarial.LIMITS.items()))
-        assert h["over"] == sum(h[k] > v for k, v in adversarial.LIMITS.items())
+        assert h["score"] == pytest.approx(sum(h[k] / v for k, v in train.LIMITS.items()))
+        assert h["over"] == sum(h[k] > v for k, v in train.LIMITS.items())
     best = min(history, key=lambda h: (h["over"], h["score"]))
     assert model.meta["best_iteration"] == best["iteration"]
     assert json.loads(json.dumps(model.meta))["recipe"]["width"] == 4
@@ -333,7 +333,7 @@ def test_phases_that_never_touch_do_not_hide_the_best_model(anode):
 
 
 def test_sr23_training_stops_when_fractions_and_areas_are_good_enough(anode, monkeypatch):
-    found = dict.fromkeys(adversarial.LIMITS, 9.0) | {"score": 9.0, "over": 6, "stop": 0.01}
+    found = dict.fromkeys(train.LIMITS, 9.0) | {"score": 9.0, "over": 6, "stop": 0.01}
     monkeypatch.setattr(adversarial, "quality", lambda *_: dict(found))
     assert [h["iteration"] for h in fit(anode, stop_below=0.015).meta["history"]] == [3]
     assert [h["iteration"] for h in fit(anode, stop_below=0.005).meta["history"]] == [3, 6]
@@ -350,14 +350,12 @@ def test_quality_of_the_truth_is_better_than_of_interpolation(anode):
     reference = metrics.reference_statistics(anode.hr)
     s = 4
     nearest = np.kron(anode.lr, np.ones((s, s, s), np.uint8))
-    truth, rough = (
-        adversarial.quality(v, anode.lr, anode, reference) for v in (anode.truth, nearest)
-    )
+    truth, rough = (train.quality(v, anode.lr, anode, reference) for v in (anode.truth, nearest))
     assert truth["lost"] == rough["lost"] == 0
     assert truth["score"] < 0.5 * rough["score"]
     assert truth["imprint"] < 0.1 < rough["imprint"]
     wrong = np.roll(anode.truth, 2, 0)
-    assert adversarial.quality(wrong, anode.lr, anode, reference)["lost"] > 0.1
+    assert train.quality(wrong, anode.lr, anode, reference)["lost"] > 0.1
 
 
 def test_the_voxelwise_loss_falls(anode):

@@ -13,7 +13,8 @@ from tqdm.std import tqdm
 
 from srlib import metrics, results
 from srlib.data import Case
-from srlib.train.adversarial import LIMITS, Trainer, quality, slice_volume
+from srlib.train.adversarial import Trainer, slice_volume
+from srlib.train.quality import LIMITS, quality
 from srlib.train.recipe import PROFILES, Recipe, laptop_changes
 
 __all__ = [

@@ -1,0 +1,50 @@
+"""How good a super-resolved volume is without a truth: what decides which weights are kept."""
+
+import numpy as np
+
+from srlib import metrics
+from srlib.data import Case
+
+LIMITS = {
+    "fractions": 0.03,
+    "areas": 0.10,
+    "s2": 0.004,
+    "imprint": 0.10,
+    "anisotropy": 0.10,
+    "lost": 0.005,
+}
+
+
+def quality(labels: np.ndarray, lr: np.ndarray | None, case: Case, reference: dict) -> dict:
+    """How good a super-resolved volume is, judged without a 3D truth; every number is an error.
+
+    Args:
+        labels: The volume.
+        lr: The coarse volume it was made from, without what was cropped; None if there is none.
+        case: The inputs.
+        reference: :func:`srlib.metrics.reference_statistics` of the fine images.
+
+    Returns:
+        ``fractions`` and ``areas`` (mean relative errors), ``s2`` (mean absolute error of the
+        two-point functions), ``imprint`` of the coarse grid, ``anisotropy``, ``lost`` (share of
+        coarse voxels not reproduced), ``stop`` (the mean of fractions and areas, SR-23), ``score``:
+        the sum of the first six, each in units of :data:`LIMITS`, and ``over``: how many of them
+        exceed their limit.
+    """
+    found = metrics.compare(labels, reference)
+    scale = case.scale_factor
+    kept = 1.0
+    if lr is not None:
+        kept = metrics.consistency(labels, lr, scale, case.mode, case.phase_map, case.one_sided)
+    out = {
+        "fractions": float(np.abs(found["vf_error"]).mean()),
+        "areas": float(np.nanmean(np.abs(list(found["area_error"].values())))),
+        "s2": float(found["s2_mean"]),
+        "imprint": float(metrics.grid_imprint(labels, round(scale))),
+        "anisotropy": float(metrics.anisotropy(labels)) if case.normals is None else 0.0,
+        "lost": 1 - kept,
+    }
+    out["score"] = sum(out[k] / limit for k, limit in LIMITS.items())
+    out["over"] = sum(out[k] > limit for k, limit in LIMITS.items())
+    out["stop"] = float(found["mean_error"])
+    return out
