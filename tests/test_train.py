@@ -358,6 +358,15 @@ def test_quality_of_the_truth_is_better_than_of_interpolation(anode):
     assert train.quality(wrong, anode.lr, anode, reference)["lost"] > 0.1
 
 
+def test_quality_judges_by_the_fractions_of_the_case(anode):
+    found = np.bincount(anode.truth.ravel()) / anode.truth.size
+    wanted = replace(anode, fractions=found)
+    reference = metrics.reference_statistics(anode.hr)
+    by_image, by_case = (train.quality(c.truth, c.lr, c, reference) for c in (anode, wanted))
+    assert by_case["fractions"] < 1e-12 < 0.001 < by_image["fractions"]
+    assert {k for k in by_case if by_case[k] != by_image[k]} <= {"fractions", "score", "over"}
+
+
 def test_the_voxelwise_loss_falls(anode):
     settings = dict(
         skip=False, weight=100.0, evenness=0.0, ema=0.0, warmup=5, lr_generator=4e-3, width=8

@@ -25,19 +25,24 @@ def quality(labels: np.ndarray, lr: np.ndarray | None, case: Case, reference: di
         reference: :func:`srlib.metrics.reference_statistics` of the fine images.
 
     Returns:
-        ``fractions`` and ``areas`` (mean relative errors), ``s2`` (mean absolute error of the
-        two-point functions), ``imprint`` of the coarse grid, ``anisotropy``, ``lost`` (share of
-        coarse voxels not reproduced), ``stop`` (the mean of fractions and areas, SR-23), ``score``:
-        the sum of the first six, each in units of :data:`LIMITS`, and ``over``: how many of them
-        exceed their limit.
+        ``fractions`` and ``areas`` (mean relative errors; where the case names fractions, against
+        those), ``s2`` (mean absolute error of the two-point functions), ``imprint`` of the coarse
+        grid, ``anisotropy``, ``lost`` (share of coarse voxels not reproduced), ``stop`` (the mean
+        of the errors of fractions and areas against the images, SR-23), ``score``: the sum of the
+        first six, each in units of :data:`LIMITS`, and ``over``: how many of them exceed their
+        limit.
     """
     found = metrics.compare(labels, reference)
+    fractions = found["vf_error"]
+    if case.fractions is not None:
+        wanted = case.wanted()
+        fractions = metrics.volume_fractions(labels, len(wanted)) / wanted - 1
     scale = case.scale_factor
     kept = 1.0
     if lr is not None:
         kept = metrics.consistency(labels, lr, scale, case.mode, case.phase_map, case.one_sided)
     out = {
-        "fractions": float(np.abs(found["vf_error"]).mean()),
+        "fractions": float(np.abs(fractions).mean()),
         "areas": float(np.nanmean(np.abs(list(found["area_error"].values())))),
         "s2": float(found["s2_mean"]),
         "imprint": float(metrics.grid_imprint(labels, round(scale))),
