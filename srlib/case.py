@@ -1,5 +1,6 @@
 """What a study starts from: a coarse volume, fine images, and what is known about them."""
 
+import hashlib
 import warnings
 from dataclasses import dataclass
 
@@ -147,6 +148,15 @@ class Case:
             if self.normals is None or self.normals[i] == axis
         ]
         return [s for image in own for s in symmetries(image)] if self.augment[axis] else own
+
+    def key(self) -> list:
+        """What makes this case another for a training: the hash of its voxels, and the rest."""
+        voxels = hashlib.sha256(b"" if self.lr is None else self.lr.tobytes())
+        for image in self.hr:
+            voxels.update(image.tobytes())
+        how = [self.scale_factor, self.mode, self.phase_map.tolist(), self.normals]
+        how += [self.one_sided and self.spare, self.augment, self.wanted().tolist()]
+        return [voxels.hexdigest(), how]
 
 
 def _check_labels(labels: np.ndarray, n: int, what: str, ndim: int) -> list[int]:

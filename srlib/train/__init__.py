@@ -154,7 +154,7 @@ def fit_superres(
         "profile": profile,
         "recipe": asdict(recipe),
         "seed": trainer.seed,
-        "data_sha256": json.loads(trainer.key())[2],
+        "data_sha256": case.key()[0],
         "voxel_nm": case.voxel_nm,
         "commit": results.commit(),
         "device": str(device),

@@ -1,6 +1,5 @@
 """Algorithm 1 of SuperRes: one generator, one critic or three, one iteration at a time."""
 
-import hashlib
 import json
 import os
 from dataclasses import asdict
@@ -24,6 +23,8 @@ from srlib.losses import (
 )
 from srlib.train.quality import quality
 from srlib.train.recipe import Recipe
+
+LATE = 0.8  # share of the iterations after which weights have come to rest and may be kept
 
 
 def slice_volume(volume: Tensor, axis: int, index: Tensor | None = None) -> Tensor:
@@ -58,12 +59,20 @@ def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
     return generator, [make(n) for _ in range(1 if case.normals is None else 3)]
 
 
+def mean_of_all(value: Tensor) -> Tensor:
+    """The mean over the processes of a run; ``value`` itself if there is only one."""
+    if not torch.distributed.is_initialized():
+        return value
+    torch.distributed.all_reduce(value)
+    return value / torch.distributed.get_world_size()
+
+
 class Trainer:
     """One training: its networks, its optimisers and where it is.
 
-    All randomness of iteration i comes from ``(seed, i, rank)``, so nothing but the weights, the
-    optimisers and the running shares of the phases has to be saved for a killed training to go on
-    as if nothing had happened.
+    All randomness of iteration i comes from ``(seed, i, rank)``, so nothing but the networks with
+    their statistics, the optimisers and the running shares of the phases has to be saved for a
+    killed training to go on as if nothing had happened.
     """
 
     def __init__(self, case: Case, recipe: Recipe, seed: int, device: torch.device) -> None:
@@ -71,6 +80,10 @@ class Trainer:
             raise ValueError(
                 f"a training is checked tile by tile, which needs a whole scale factor, not "
                 f"{case.scale_factor}: resample the fine images to one"
+            )
+        if recipe.match > 1 and case.lr is None:
+            raise ValueError(
+                "squares are matched by coarse phases, and there are none: use match=0"
             )
         self.case, self.recipe, self.seed, self.device = case, recipe, int(seed), device
         self.rank = int(os.environ.get("RANK", 0))
@@ -82,7 +95,8 @@ class Trainer:
             net.to(device)
             checkpoint.same_on_all(net)
         average = get_ema_multi_avg_fn(recipe.ema)
-        self.ema = AveragedModel(self.generator, multi_avg_fn=average)
+        # Statistics of batch normalisation are not averaged but measured anew: see `settle`.
+        self.ema = AveragedModel(self.generator, multi_avg_fn=average, use_buffers=not recipe.norm)
         rates = [(self.generator, recipe.lr_generator)]
         rates += [(critic, recipe.lr_critic) for critic in self.critics]
         self.optimisers = [
@@ -94,13 +108,6 @@ class Trainer:
         self.shares = self.wanted.clone()  # of the phases in the output, lately
         self.iteration, self.history, self.best, self.seconds = 0, [], {}, 0.0
         self.half = -(-recipe.iterations // 2)
-
-    def rate(self) -> float:
-        """Share of the full learning rate at this iteration."""
-        r, i = self.recipe, self.iteration
-        rise = min(1.0, (i + 1) / r.warmup) if r.warmup else 1.0
-        fall = max(0.02, min(1.0, 2 * (1 - i / r.iterations))) if r.decay else 1.0
-        return rise * fall
 
     def inputs(self, rng: torch.Generator) -> tuple[Tensor, Tensor, list]:
         """Coarse cubes, and what the generator gets: with noise, and what else it takes."""
@@ -143,7 +150,7 @@ class Trainer:
         for optimiser, full in zip(
             self.optimisers, [r.lr_generator] + [r.lr_critic] * len(self.critics), strict=True
         ):
-            optimiser.param_groups[0]["lr"] = full * self.rate()
+            optimiser.param_groups[0]["lr"] = full * r.rate(self.iteration)
         update = self.iteration % r.generator_every == 0
         if r.norm and self.iteration >= self.half:
             if self.iteration == self.half:
@@ -200,6 +207,7 @@ class Trainer:
                 loss = loss + r.evenness * even
             if r.balance:
                 found = torch.bincount(inner.argmax(1).flatten(), minlength=n) / inner[:, 0].numel()
+                found = mean_of_all(found)
                 self.shares += 0.01 * (found - self.shares)
                 loss = loss + r.balance * balance_loss(inner, self.shares, self.wanted)
             self.update(self.optimisers[0], loss)  # line 14
@@ -214,10 +222,7 @@ class Trainer:
         parameters = optimiser.param_groups[0]["params"]
         gradients = torch.autograd.grad(loss, parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            if torch.distributed.is_initialized():
-                torch.distributed.all_reduce(gradient)
-                gradient = gradient / torch.distributed.get_world_size()
-            parameter.grad = gradient
+            parameter.grad = mean_of_all(gradient)
         optimiser.step()
 
     @property
@@ -255,7 +260,8 @@ class Trainer:
         found["volume_fractions"] = metrics.volume_fractions(labels, len(self.case.phases)).tolist()
         areas = metrics.interphase_areas(labels, len(self.case.phases))
         found["interphase_areas"] = {f"{a}-{b}": float(v) for (a, b), v in areas.items()}
-        rank = [found["over"], found["score"]]
+        early = self.iteration < LATE * self.recipe.iterations
+        rank = [early, found["over"], found["score"]]
         if not self.best or rank < self.best["rank"]:
             self.best = {"rank": rank, "iteration": self.iteration}
             self.best_weights = {k: v.clone() for k, v in self.model.state_dict().items()}
@@ -278,16 +284,7 @@ class Trainer:
 
     def key(self) -> str:
         """What a checkpoint must share with a training to continue it."""
-        case = self.case
-        inputs = hashlib.sha256(b"" if case.lr is None else case.lr.tobytes())
-        for image in case.hr:
-            inputs.update(image.tobytes())
-        how = [case.phase_map.tolist(), case.normals, case.one_sided and case.spare, case.augment]
-        how += [case.wanted().tolist()]
-        meaning = [case.scale_factor, case.mode, *how]
-        return json.dumps(
-            [asdict(self.recipe), self.seed, inputs.hexdigest(), meaning], sort_keys=True
-        )
+        return json.dumps([asdict(self.recipe), self.seed, *self.case.key()], sort_keys=True)
 
     def resume(self, path: Path) -> None:
         """Go on from :meth:`save`."""

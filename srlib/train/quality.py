@@ -25,12 +25,13 @@ def quality(labels: np.ndarray, lr: np.ndarray | None, case: Case, reference: di
         reference: :func:`srlib.metrics.reference_statistics` of the fine images.
 
     Returns:
-        ``fractions`` and ``areas`` (mean relative errors; where the case names fractions, against
-        those), ``s2`` (mean absolute error of the two-point functions), ``imprint`` of the coarse
-        grid, ``anisotropy``, ``lost`` (share of coarse voxels not reproduced), ``stop`` (the mean
-        of the errors of fractions and areas against the images, SR-23), ``score``: the sum of the
-        first six, each in units of :data:`LIMITS`, and ``over``: how many of them exceed their
-        limit.
+        ``fractions`` and ``areas`` (mean relative errors), ``s2`` (mean absolute error of the
+        two-point functions), ``imprint`` of the coarse grid, ``anisotropy``, ``lost`` (share of
+        coarse voxels not reproduced), ``stop`` (the mean of the errors of fractions and areas,
+        SR-23), ``score``: the sum of the first six, each in units of :data:`LIMITS`, and ``over``:
+        how many of them exceed their limit. Where the case names fractions of its own,
+        ``fractions`` are compared with those, and ``areas`` and ``s2``, which belong to the
+        fractions of the images, do not count for the last two.
     """
     found = metrics.compare(labels, reference)
     fractions = found["vf_error"]
@@ -49,7 +50,10 @@ def quality(labels: np.ndarray, lr: np.ndarray | None, case: Case, reference: di
         "anisotropy": float(metrics.anisotropy(labels)) if case.normals is None else 0.0,
         "lost": 1 - kept,
     }
-    out["score"] = sum(out[k] / limit for k, limit in LIMITS.items())
-    out["over"] = sum(out[k] > limit for k, limit in LIMITS.items())
+    judged = dict(LIMITS)
+    if case.fractions is not None:  # areas and two-point functions of an image with others
+        del judged["areas"], judged["s2"]
+    out["score"] = sum(out[k] / limit for k, limit in judged.items())
+    out["over"] = sum(out[k] > limit for k, limit in judged.items())
     out["stop"] = float(found["mean_error"])
     return out

@@ -46,7 +46,7 @@ class Recipe:
         if self.network not in ("laptop", "paper"):
             raise ValueError(f"network must be 'laptop' or 'paper', not {self.network!r}")
         counts = "iterations window batch critic_steps generator_every width check_every check_edge"
-        for least, names in ((1, counts), (0, "halo crop noise_channels finish")):
+        for least, names in ((1, counts), (0, "halo crop noise_channels finish match")):
             for name in names.split():
                 value = getattr(self, name)
                 if not isinstance(value, int) or value < least:
@@ -64,6 +64,8 @@ class Recipe:
             raise ValueError(f"check_edge must be 4 coarse voxels or more, not {self.check_edge}")
         if self.network == "paper" and self.halo:
             raise ValueError("the paper's network has no halo in training: use halo=0")
+        if self.network == "paper" and self.norm:
+            raise ValueError("norm is of the laptop network, the paper's always has it: norm=False")
         if self.slices is not None and self.slices < 1:
             raise ValueError(f"slices must be 1 or more, or None for all, not {self.slices!r}")
         least = 56 if self.network == "paper" else 8
@@ -72,6 +74,12 @@ class Recipe:
                 f"a window of {self.window} leaves the critic less than {least} voxels after "
                 f"cutting {self.crop} from each face: use a larger one"
             )
+
+    def rate(self, iteration: int) -> float:
+        """Share of the full learning rates at an iteration."""
+        rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
+        fall = max(0.02, min(1.0, 2 * (1 - iteration / self.iterations))) if self.decay else 1.0
+        return rise * fall
 
     def coarse_window(self, scale_factor: float) -> int:
         """Coarse voxels along an edge of the window."""
