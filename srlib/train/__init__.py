@@ -1,6 +1,5 @@
 """Training: recipes, the adversarial loop, and the two ways to start it."""
 
-import json
 import os
 import time
 from dataclasses import asdict, fields, replace
