@@ -162,6 +162,17 @@ def test_sr24_halo_of_the_laptop_generator_is_exact(axis, scale_factor, blocks, 
 
 
 @pytest.mark.parametrize("norm", [False, True])
+def test_with_normalisation_the_voxels_of_a_block_start_alike(norm):
+    """Otherwise the coarse grid is there before anything is learned."""
+    torch.manual_seed(0)
+    model = LaptopGenerator(0, 3, 8, 2, width=8, finish=0, norm=norm)
+    volume = model(torch.randn(1, 2, 4, 4, 4))[0]
+    blocks = volume.unflatten(1, (16, 2)).unflatten(3, (16, 2)).unflatten(5, (16, 2))
+    spread = blocks.std((2, 4, 6)).max().item()
+    assert (spread < 1e-6) == norm
+
+
+@pytest.mark.parametrize("norm", [False, True])
 def test_normalised_features_cannot_move_together(norm):
     model = noisy(LaptopGenerator(2, 2, 4, width=8, norm=norm)).float().train()
     features = []

@@ -138,7 +138,8 @@ FROM_NOISE = {
 }
 
 # Hidden phases at scale factor 8 are finer than a coarse voxel and come from noise as well, in what
-# the anchor leaves them.
+# the anchor leaves them. With five critic steps the critic holds their shares by itself; the balance
+# loss comes too late there, and they swing.
 MERGED_AT_EIGHT = AT_EIGHT | FROM_NOISE | {"match": 8, "weight": 1000.0, "temperature": 5.0}
 
 
