@@ -16,7 +16,7 @@ RECIPE = {
     "halo": "halo in LR voxels",
     "crop": "HR layers cut off before the critic",
     "slices": "fake slices a direction and cube",
-    "match": "real slices to choose one from that has the coarse phases of a fake one (ours)",
+    "match": "real slices drawn for each fake one, which gets the nearest in coarse phases (ours)",
     "critic_steps": "critic updates an iteration",
     "generator_every": "k: iterations to one generator update",
     "lr_generator": "learning rate of the generator (Adam)",

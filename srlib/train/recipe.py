@@ -137,9 +137,9 @@ FROM_NOISE = {
     "iterations": 3000,
 }
 
-# Hidden phases at scale factor 8 are finer than a coarse voxel and come from noise as well, in what
-# the anchor leaves them. With five critic steps the critic holds their shares by itself; the balance
-# loss comes too late there, and they swing.
+# Hidden phases at scale factor 8 are finer than a coarse voxel and come from noise too, in what
+# the anchor leaves them. With five critic steps the critic holds their shares by itself; with the
+# balance loss, which comes late, they swing.
 MERGED_AT_EIGHT = AT_EIGHT | FROM_NOISE | {"match": 8, "weight": 1000.0, "temperature": 5.0}
 
 
