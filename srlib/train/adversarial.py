@@ -24,6 +24,7 @@ from srlib.losses import (
 from srlib.train.quality import quality
 from srlib.train.recipe import Recipe
 
+SPARING = 500  # iterations until a one-sided loss spares as much as the case says
 LATE = 0.8  # share of the iterations after which weights have come to rest and may be kept
 
 
@@ -190,7 +191,7 @@ class Trainer:
         core, anchor = lr[(..., *[slice(r.halo, -r.halo or None)] * 3)], sr.new_zeros(())
         if case.lr is not None:
             # Spared bit by bit: critics that know nothing yet would make everything solid.
-            spare = (case.spare or 0.0) * min(1.0, 10 * self.iteration / r.iterations)
+            spare = (case.spare or 0.0) * min(1.0, self.iteration / SPARING)
             how = case.mode, self.phase_map, r.temperature, case.one_sided, spare
             anchor = voxelwise_loss(sr, core, case.scale_factor, *how)  # line 9
         log["voxelwise"], log["anchored"] = anchor.item(), float(anchor >= r.gate)
