@@ -31,8 +31,11 @@ def load(path_or_name: str | Path) -> nn.Module:
     if path.suffix != ".safetensors":
         path = WEIGHTS / f"{path_or_name}.safetensors"
         if not path.exists():
-            names = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))) or "none"
-            raise ValueError(f"there are no weights {str(path_or_name)!r}: there are {names}")
+            names = sorted({p.stem.rpartition("-")[0] for p in WEIGHTS.glob("*.safetensors")})
+            raise ValueError(
+                f"there are no weights {str(path_or_name)!r}: there are {', '.join(names) or 'none'}"
+                ", each with a seed at its end, such as -0"
+            )
     tensors, meta = checkpoint.read(path)
     try:
         model = _CLASSES[meta["model"]](**meta["config"])
