@@ -31,11 +31,9 @@ def load(path_or_name: str | Path) -> nn.Module:
     if path.suffix != ".safetensors":
         path = WEIGHTS / f"{path_or_name}.safetensors"
         if not path.exists():
-            names = sorted({p.stem.rpartition("-")[0] for p in WEIGHTS.glob("*.safetensors")})
-            raise ValueError(
-                f"there are no weights {str(path_or_name)!r}: there are {', '.join(names) or 'none'}"
-                ", each with a seed at its end, such as -0"
-            )
+            found = sorted({p.stem.rstrip("0123456789") for p in WEIGHTS.glob("*.safetensors")})
+            names = ", ".join(f"{k}0" if k.endswith("-") else k for k in found) or "none"
+            raise ValueError(f"there are no weights {str(path_or_name)!r}: there are {names}")
     tensors, meta = checkpoint.read(path)
     try:
         model = _CLASSES[meta["model"]](**meta["config"])
