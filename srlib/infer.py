@@ -139,23 +139,20 @@ def tile_at(
     noise = position_noise(seed, model.noise_channels, tuple(low), part.shape, period)
     x = torch.cat([one_hot(part, model.n_lr), torch.from_numpy(noise)])[None].to(device)
     x = x.contiguous(memory_format=torch.channels_last_3d)
-    keep, done = _keep(model, low, high, corner, stop)
-    extra = (keep,) if keep else ()
-    if getattr(model, "fine_noise", False):
-        size = [s * (k.stop - k.start) for k in keep]
-        fine = tuple(s * n for n in period) if period else None
-        noise = position_noise(seed ^ FINE, 1, [s * a for a in done], size, fine, True)
-        extra = keep, torch.from_numpy(noise)[None].to(device)
+    inner = tuple(slice(c - a, b - a) for c, b, a in zip(corner, stop, low, strict=True))
     training = model.training
     model.eval()
     try:
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-            labels = _argmax(model.logits(x, *extra))
+            if model.coarse_halo:
+                labels = _argmax(model.logits(x, *_kept(model, inner, low, seed, period, x)))
+            else:
+                fine = (slice(s * k.start, s * k.stop) for k in inner)
+                labels = _argmax(model.logits(x))[tuple(fine)]
     finally:
         model.train(training)
-    inner = [slice(s * (c - a), s * (b - a)) for c, b, a in zip(corner, stop, done, strict=True)]
     where = [slice(s * (c - crop), s * (b - crop)) for c, b in zip(corner, stop, strict=True)]
-    return tuple(where), labels[tuple(inner)].cpu().numpy()
+    return tuple(where), labels.cpu().numpy()
 
 
 def bar(steps: Iterable, lr_shape: tuple[int, ...], progress: bool | None, **options) -> tqdm:
@@ -200,16 +197,18 @@ def _argmax(logits: torch.Tensor) -> torch.Tensor:
     return labels
 
 
-def _keep(model: nn.Module, low: list[int], high: list[int], corner, stop):
-    """Part of a tile for the model's expensive layers, and where that part starts."""
-    cut, halo = model.coarse_halo, model.halo
-    if not cut:
-        return None, low
-    first = [cut if c - a == halo else 0 for a, c in zip(low, corner, strict=True)]
-    ends = zip(low, high, stop, strict=True)
-    last = [b - a - (cut if b - c == halo else 0) for a, b, c in ends]
-    keep = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
-    return keep, [a + f for a, f in zip(low, first, strict=True)]
+def _kept(model: nn.Module, inner: tuple, low: list[int], seed: int, period, x) -> tuple:
+    """What else :meth:`LaptopGenerator.logits` needs to make the inner part of a tile."""
+    reach, f = model.halo - model.coarse_halo, int(model.scale_factor)
+    ends = zip(inner, x.shape[2:], strict=True)
+    keep = tuple(slice(max(k.start - reach, 0), min(k.stop + reach, n)) for k, n in ends)
+    if not model.fine_noise:
+        return keep, None, inner
+    start = [f * (a + k.start) for a, k in zip(low, keep, strict=True)]
+    size = [f * (k.stop - k.start) for k in keep]
+    fine = tuple(f * n for n in period) if period else None
+    noise = position_noise(seed ^ FINE, 1, start, size, fine, True)
+    return keep, torch.from_numpy(noise)[None].to(x.device), inner
 
 
 def output_shape(model: nn.Module, lr_shape: tuple[int, ...], crop: int = 1) -> tuple[int, ...]:

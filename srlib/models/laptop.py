@@ -27,6 +27,12 @@ def upsample(x: Tensor, factor: int, registration: str) -> Tensor:
     return F.interpolate(x, size=size, mode="trilinear", align_corners=True)[..., :-1, :-1, :-1]
 
 
+def cut(x: Tensor, origin: list[int], start: list[int], size: tuple[int, ...]) -> Tensor:
+    """The part of ``x`` of a size from voxel ``start`` on, where ``x`` starts at ``origin``."""
+    places = zip(origin, start, size, strict=True)
+    return x[(..., *(slice(b - a, b - a + n) for a, b, n in places))]
+
+
 class Residual(nn.Module):
     """Two 3x3x3 convolutions added to their input; starts near the identity."""
 
@@ -125,11 +131,14 @@ class LaptopGenerator(nn.Module):
             self.head.weight.mul_(0.3)
             for part in [p for net in (*self.up, self.head) for p in net.parameters() if norm]:
                 part.copy_(part[::8].repeat_interleave(8, 0))  # a block of voxels starts alike
+        # Voxels around a part that each resolution must have, the coarse one's own layers aside.
+        self.reach = [2 if finish else 0]
+        for _ in range(steps - 1):
+            self.reach.insert(0, ceil(self.reach[0] / 2) + 1 + 2)
         self.coarse_halo = 1 + 2 * blocks
-        fine_halo = sum(2 / 2**i for i in range(steps - 1)) + 2 ** (1 - steps)
+        self.halo = self.coarse_halo + ceil(self.reach[0] / 2) + 1
         self.finish = None
         if finish:
-            fine_halo += 2 ** (1 - steps)
             self.finish = nn.Sequential(
                 nn.Conv3d(n_phases + self.fine_noise, finish, 3, padding=1),
                 nn.LeakyReLU(0.2),
@@ -138,7 +147,6 @@ class LaptopGenerator(nn.Module):
             with torch.no_grad():
                 self.finish[-1].weight.mul_(0.25)
                 self.finish[-1].bias.zero_()
-        self.halo = self.coarse_halo + ceil(fine_halo)
         self.mix = None
         if skip:
             self.mix = nn.Conv3d(n_lr, n_phases, 1)
@@ -146,37 +154,55 @@ class LaptopGenerator(nn.Module):
             with torch.no_grad():
                 self.mix.weight.copy_(3 * start[:, :, None, None, None])
                 self.mix.bias.zero_()
+        self.to(memory_format=torch.channels_last_3d)  # several times faster on a CPU
 
     def logits(
-        self, x: Tensor, keep: tuple[slice, slice, slice] | None = None, z: Tensor | None = None
+        self,
+        x: Tensor,
+        keep: tuple[slice, slice, slice] | None = None,
+        z: Tensor | None = None,
+        part: tuple[slice, slice, slice] | None = None,
     ) -> Tensor:
         """Phase logits ``(B, n, s*d, s*h, s*w)`` of ``x`` ``(B, m + noise, d, h, w)``.
 
         ``keep`` is the part of the coarse grid that reaches the expensive layers; the rest is
         only seen by the coarse ones, which reach ``coarse_halo`` voxels beyond that part. ``z`` is
         the fine noise ``(B, 1, ...)`` of that part, uniform with variance 1; None draws it.
+        Of ``keep``, only ``part`` comes back, and every layer leaves out what cannot reach it.
         """
-        h = self.coarse(self.first(x))
-        if keep is not None:
-            h = h[(..., *keep)]
-        h = self.norms[0](h)
-        for up, fine, norm in zip(self.up, self.fine, self.norms[1:], strict=True):
-            h = norm(fine(shuffle(up(F.leaky_relu(h, 0.2)))))
-        out = shuffle(self.head(F.leaky_relu(h, 0.2))).float()
+        f = self.scale_factor
+        keep = keep or tuple(slice(0, n) for n in x.shape[2:])
+        part = part or keep
+        origin = [k.start for k in keep]
+
+        def near(h: Tensor, start: list[int], grid: int, reach: int) -> tuple[Tensor, list[int]]:
+            places = list(zip(start, h.shape[2:], part, strict=True))
+            low = [max(a, grid * p.start - reach) for a, _, p in places]
+            high = [min(a + n, grid * p.stop + reach) for a, n, p in places]
+            return cut(h, start, low, [b - a for a, b in zip(low, high, strict=True)]), low
+
+        h, start, grid = self.norms[0](self.coarse(self.first(x))[(..., *keep)]), origin, 1
+        stages = zip(self.up, self.fine, self.norms[1:], self.reach, strict=False)
+        for up, fine, norm, reach in stages:
+            h, grid = shuffle(up(F.leaky_relu(h, 0.2))), 2 * grid
+            h, start = near(h, [2 * a for a in start], grid, reach)
+            h = norm(fine(h))
+        out, start = shuffle(self.head(F.leaky_relu(h, 0.2))).float(), [2 * a for a in start]
+        out, start = near(out, start, f, self.reach[-1])
         if self.mix is not None:
-            lr = self.mix(x[:, : self.n_lr])
-            lr = upsample(lr, self.scale_factor, self.registration)
-            if keep is not None:
-                f = self.scale_factor
-                lr = lr[(..., *(slice(f * k.start, f * k.stop) for k in keep))]
-            out = out + lr
+            lr, first = near(x[:, : self.n_lr], [0] * 3, 1, 2)
+            lr = upsample(self.mix(lr), f, self.registration)
+            out = out + cut(lr, [f * a for a in first], start, out.shape[2:])
         if self.finish is not None:
             seen = out
             if self.fine_noise:
-                z = 3**0.5 * (2 * torch.rand_like(out[:, :1]) - 1) if z is None else z
+                if z is None:
+                    z = 3**0.5 * (2 * torch.rand_like(out[:, :1]) - 1)
+                else:
+                    z = cut(z, [f * a for a in origin], start, out.shape[2:])
                 seen = torch.cat([out, z], 1)
             out = out + self.finish(seen).float()
-        return out
+        return near(out, start, f, 0)[0]
 
     def forward(
         self, x: Tensor, keep: tuple[slice, slice, slice] | None = None, z: Tensor | None = None
