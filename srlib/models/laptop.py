@@ -205,10 +205,14 @@ class LaptopGenerator(nn.Module):
         return near(out, start, f, 0)[0]
 
     def forward(
-        self, x: Tensor, keep: tuple[slice, slice, slice] | None = None, z: Tensor | None = None
+        self,
+        x: Tensor,
+        keep: tuple[slice, slice, slice] | None = None,
+        z: Tensor | None = None,
+        part: tuple[slice, slice, slice] | None = None,
     ) -> Tensor:
         """Phase probabilities in [0, 1] that sum to 1 over the phases; shapes as ``logits``."""
-        return self.logits(x, keep, z).softmax(1)
+        return self.logits(x, keep, z, part).softmax(1)
 
 
 class LaptopCritic(nn.Module):

@@ -121,11 +121,14 @@ class Trainer:
             lr = lr.movedim(0, 1).to(self.device)  # line 2
         z = torch.randn((r.batch, r.noise_channels, edge, edge, edge), generator=rng)  # line 3
         x = torch.cat([lr, z.to(self.device)], 1)  # line 4
-        extra = [(slice(r.halo, edge - r.halo),) * 3] if r.halo else []
+        extra = []
         if r.network == "laptop":
-            size = (r.batch, 1, *(r.window,) * 3)
+            part = (slice(r.halo, edge - r.halo),) * 3
+            beyond = max(0, r.halo - self.generator.coarse_halo)  # seen by the fine layers, too
+            keep = (slice(r.halo - beyond, edge - r.halo + beyond),) * 3
+            size = (r.batch, 1, *(r.window + 2 * beyond * int(case.scale_factor),) * 3)
             fine = 3**0.5 * (2 * torch.rand(size, generator=rng) - 1)
-            extra = [*(extra or [None]), fine.to(self.device)]
+            extra = [keep, fine.to(self.device), part]
         return lr, x.contiguous(memory_format=torch.channels_last_3d), extra
 
     def squares(self, fake: Tensor, axis: int, rng: torch.Generator) -> Tensor:
