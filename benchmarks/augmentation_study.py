@@ -5,14 +5,12 @@ minutes on two quiet cores, and writes ``results/laptop/case4-ARM-SEED.json`` fo
 that was interrupted goes on at its last checkpoint when it is called again.
 """
 
-import argparse
-import time
 from dataclasses import replace
 from pathlib import Path
 
-from srlib import data, infer, metrics, models, results, train
+from benchmarks.study import sweep
+from srlib import data, infer, metrics, models, train
 
-ROOT = Path(__file__).resolve().parents[1]
 EDGE = 34  # coarse voxels an edge of the part that is judged: 256 fine ones without the border
 LAGS = range(1, 13)
 SLICE = 128  # pixels an edge of the slice that is kept, as rows of digits
@@ -47,31 +45,10 @@ def run(arm: str, seed: int, work: Path) -> dict:
     else:
         turned, changes = ARMS[arm]
         changed = replace(case, augment=(turned,) * 3)
-        model = train.fit_superres(changed, "laptop", seed, "cpu", out=work / arm, **changes)
+        model = train.fit_superres(changed, "laptop", seed, "cpu", out=work, **changes)
     kept = {k: model.meta[k] for k in ("recipe", "best_iteration", "threads")}
     return judge(model, case, seed) | kept
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    arms = [*ARMS, "recipe"]
-    parser.add_argument("arms", nargs="*", default=arms, help="all if none")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--out-dir", type=Path, default=ROOT / "results" / "laptop")
-    parser.add_argument("--work", type=Path, default=ROOT / "_build" / "augmentation_study")
-    chosen = parser.parse_args()
-    if unknown := set(chosen.arms) - set(arms):
-        parser.error(f"there is no arm {unknown.pop()}: choose from {', '.join(arms)}")
-    for seed in chosen.seeds:
-        for arm in chosen.arms:
-            name, begin = f"case4-{arm}-{seed}", time.perf_counter()
-            if (chosen.out_dir / f"{name}.json").exists():
-                continue
-            values = run(arm, seed, chosen.work)
-            about = dict(profile="laptop", source="real", seed=seed, device="cpu")
-            seconds = time.perf_counter() - begin
-            results.write(name, values, **about, seconds=seconds, out_dir=chosen.out_dir)
-
-
 if __name__ == "__main__":
-    main()
+    sweep(__doc__, "case4", [*ARMS, "recipe"], run, "real", seeds=(0,))

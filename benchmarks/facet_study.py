@@ -5,16 +5,15 @@ seed in about ten minutes on two quiet cores, and writes ``results/laptop/facets
 call that was interrupted goes on at its last checkpoint when it is called again.
 """
 
-import argparse
-import time
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from srlib import data, infer, metrics, models, results, train
+from benchmarks.study import sweep
+from srlib import data, infer, metrics, models, train
 
-ROOT = Path(__file__).resolve().parents[1]
 EDGE = 64  # coarse voxels an edge of the volume that is judged
 CUBES = 8  # cubes of 64 voxels in which diffusion is solved
 AXES = (0, 1, 2)
@@ -77,24 +76,27 @@ def describe(labels: np.ndarray, seed: int = 0) -> dict:
     }
 
 
-def yardsticks(case: data.Case) -> dict:
-    """The same of the truth, and of the coarse volume on the fine grid."""
+@cache
+def known() -> tuple[data.Case, dict]:
+    """The twin, and the same of its truth and of its coarse volume on the fine grid."""
+    case = data.load("case2", "twin")
     coarse, s = case.lr[:EDGE, :EDGE, :EDGE], case.scale_factor
     part = tuple(slice(s, s * (n - 1)) for n in coarse.shape)
-    return {
+    return case, {
         "truth": describe(case.truth[part]),
         "coarse": describe(infer.interpolate(coarse, 2, s, "nearest")[part]),
     }
 
 
-def judge(model, case: data.Case, seed: int, known: dict) -> dict:
+def judge(model, seed: int) -> dict:
     """An output against the truth: errors, and where its transport is nearer than the coarse."""
+    case, yardsticks = known()
     coarse = case.lr[:EDGE, :EDGE, :EDGE]
     labels = infer.superres(model, coarse, seed, progress=False)
-    found, truth = describe(labels), known["truth"]
+    found, truth = describe(labels), yardsticks["truth"]
     off, was = (
         np.abs(np.subtract(one["transport"], truth["transport"]))
-        for one in (found, known["coarse"])
+        for one in (found, yardsticks["coarse"])
     )
     inner = coarse[1:-1, 1:-1, 1:-1]
     kept = metrics.consistency(labels, inner, case.scale_factor, case.mode, one_sided=True)
@@ -103,47 +105,25 @@ def judge(model, case: data.Case, seed: int, known: dict) -> dict:
     return found | errors
 
 
-def run(arm: str, seed: int, case: data.Case, known: dict, work: Path) -> dict:
+def run(arm: str, seed: int, work: Path) -> dict:
     """Train one arm with the recipe of all six facets, and judge what is kept."""
+    case, yardsticks = known()
     changed, changes = ARMS[arm].case(case), train.laptop_changes(case)
     if arm == "6":
         model = models.load(f"case2-twin-{seed}")
     else:
-        model = train.fit_superres(changed, "laptop", seed, "cpu", out=work / arm, **changes)
+        model = train.fit_superres(changed, "laptop", seed, "cpu", out=work, **changes)
     return {
         "images": len({i for _, i in ARMS[arm].images}),
         "pixels": ARMS[arm].pixels(case),
         "critics": 1 if changed.normals is None else 3,
-        "averaged": judge(model, case, seed, known),
-        **known,
+        "averaged": judge(model, seed),
+        **yardsticks,
         "iterations": model.meta["recipe"]["iterations"],
         "cubes": CUBES,
         "threads": model.meta["threads"],
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("arms", nargs="*", default=list(ARMS), help="all if none")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--out-dir", type=Path, default=ROOT / "results" / "laptop")
-    parser.add_argument("--work", type=Path, default=ROOT / "_build" / "facet_study")
-    chosen = parser.parse_args()
-    if unknown := set(chosen.arms) - set(ARMS):
-        parser.error(f"there is no arm {unknown.pop()!r}: choose from {', '.join(ARMS)}")
-    names = [(seed, arm, f"facets-{arm}-{seed}") for seed in chosen.seeds for arm in chosen.arms]
-    missing = [n for n in names if not (chosen.out_dir / f"{n[2]}.json").exists()]
-    if not missing:
-        return
-    case = data.load("case2", "twin")
-    known = yardsticks(case)
-    for seed, arm, name in missing:
-        begin = time.perf_counter()
-        values = run(arm, seed, case, known, chosen.work)
-        about = dict(profile="laptop", source="twin", seed=seed, device="cpu")
-        seconds = time.perf_counter() - begin
-        results.write(name, values, **about, seconds=seconds, out_dir=chosen.out_dir)
-
-
 if __name__ == "__main__":
-    main()
+    sweep(__doc__, "facets", ARMS, run, "twin")

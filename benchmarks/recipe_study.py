@@ -4,8 +4,6 @@
 arm and seed in about five minutes, and writes ``results/laptop/recipe-ARM-SEED.json``.
 """
 
-import argparse
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +11,9 @@ import numpy as np
 import torch
 from tqdm.std import tqdm
 
-from srlib import data, infer, metrics, results, train
+from benchmarks.study import sweep
+from srlib import data, infer, metrics, train
 
-FOLDER = Path(__file__).resolve().parents[1] / "results" / "laptop"
 ITERATIONS = 1600
 BEFORE = {"fine_noise": False}  # the study asked what to change, and this is what came of it
 ARMS = {
@@ -44,7 +42,7 @@ def judge(model, case: data.Case, seed: int, reference: dict) -> dict:
     return {**quality, "signed_percent": (100 * np.array(signed)).tolist()}
 
 
-def run(arm: str, seed: int) -> dict:
+def run(arm: str, seed: int, work: Path) -> dict:
     """Train one arm with one seed to the end, and judge its averaged and its last weights."""
     case = data.load("case3", "real")
     recipe = replace(train.PROFILES["laptop"], iterations=ITERATIONS, **BEFORE | ARMS[arm])
@@ -61,22 +59,5 @@ def run(arm: str, seed: int) -> dict:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("arms", nargs="*", default=list(ARMS), help="all if none")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--out-dir", type=Path, default=FOLDER)
-    chosen = parser.parse_args()
-    for seed in chosen.seeds:
-        for arm in chosen.arms:
-            name, begin = f"recipe-{arm}-{seed}", time.perf_counter()
-            if (chosen.out_dir / f"{name}.json").exists():
-                continue
-            values = run(arm, seed)
-            about = dict(profile="laptop", source="real", seed=seed, device="cpu")
-            seconds = time.perf_counter() - begin
-            results.write(name, values, **about, seconds=seconds, out_dir=chosen.out_dir)
-
-
 if __name__ == "__main__":
-    main()
+    sweep(__doc__, "recipe", ARMS, run, "real")
