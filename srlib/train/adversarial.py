@@ -124,7 +124,7 @@ class Trainer:
         extra = []
         if r.network == "laptop":
             part = (slice(r.halo, edge - r.halo),) * 3
-            beyond = max(0, r.halo - self.generator.coarse_halo)  # seen by the fine layers, too
+            beyond = max(0, r.halo - self.model.coarse_halo)  # seen by the fine layers, too
             keep = (slice(r.halo - beyond, edge - r.halo + beyond),) * 3
             size = (r.batch, 1, *(r.window + 2 * beyond * int(case.scale_factor),) * 3)
             fine = 3**0.5 * (2 * torch.rand(size, generator=rng) - 1)

@@ -127,20 +127,34 @@ MERGED = HIDDEN | {"match": 8}
 AT_EIGHT = {"weight": 100.0, "evenness": 50.0, "fine_noise": False, "check_edge": 32}
 
 # Changes of the laptop profile without a coarse volume: noise is all there is to begin with, and
-# nothing but the critic holds the output, so it must be right before the generator moves.
+# nothing but the critic holds the output, so it must be right before the generator moves. A window
+# has all the noise that reaches it, as in inference: zeros beyond its border are another material.
 FROM_NOISE = {
     "norm": True,
     "noise_channels": 8,
-    "critic_steps": 5,
+    "halo": 8,
+    "window": 40,
+    "crop": 0,
+    "critic_steps": 3,
+    "balance": 1000.0,
     "evenness": 10.0,
     "fine_noise": False,
-    "iterations": 3000,
+    "iterations": 4500,
 }
 
 # Hidden phases at scale factor 8 are finer than a coarse voxel and come from noise too, in what
 # the anchor leaves them. With five critic steps the critic holds their shares by itself; with the
 # balance loss, which comes late, they swing.
-MERGED_AT_EIGHT = AT_EIGHT | FROM_NOISE | {"match": 8, "weight": 1000.0, "temperature": 5.0}
+MERGED_AT_EIGHT = AT_EIGHT | {
+    "norm": True,
+    "noise_channels": 8,
+    "critic_steps": 5,
+    "evenness": 10.0,
+    "iterations": 3000,
+    "match": 8,
+    "weight": 1000.0,
+    "temperature": 5.0,
+}
 
 
 def laptop_changes(case) -> dict:
