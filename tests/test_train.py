@@ -696,9 +696,12 @@ HELD = {  # norm, balance, match, temperature, critic steps
 
 @pytest.mark.parametrize("name", HELD)
 def test_the_laptop_profile_holds_what_the_coarse_volume_does_not(name):
-    recipe = replace(PROFILES["laptop"], **laptop_changes(data.load(name, "twin", edge=128)))
+    case = data.load(name, "twin", edge=128)
+    recipe = replace(PROFILES["laptop"], **laptop_changes(case))
     found = recipe.norm, recipe.balance, recipe.match, recipe.temperature, recipe.critic_steps
     assert found == HELD[name]
+    if case.lr is None:
+        assert recipe.halo == adversarial.build(case, recipe)[0].halo and not recipe.crop
 
 
 def test_slicegan_of_a_separator_has_a_critic_for_each_direction():

@@ -132,7 +132,7 @@ AT_EIGHT = {"weight": 100.0, "evenness": 50.0, "fine_noise": False, "check_edge"
 FROM_NOISE = {
     "norm": True,
     "noise_channels": 8,
-    "halo": 8,
+    "halo": 9,
     "window": 40,
     "crop": 0,
     "critic_steps": 3,
