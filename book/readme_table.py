@@ -30,6 +30,7 @@ RECIPE = {
     "temperature": "of the softmax in the voxel-wise loss, where a coarse voxel is an average",
     "evenness": "weight of the evenness loss (ours)",
     "balance": "weight of the balance loss (ours)",
+    "direction": "weight of the direction loss (ours)",
     "noise_channels": "noise channels",
     "norm": "batch normalisation in the generator (the paper's always has it)",
     "fine_noise": "noise for every fine voxel as well",

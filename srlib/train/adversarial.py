@@ -16,15 +16,18 @@ from srlib.infer import generate, superres
 from srlib.losses import (
     balance_loss,
     critic_loss,
+    direction_loss,
     evenness_loss,
     generator_loss,
     gradient_penalty,
+    pair_shares,
     voxelwise_loss,
 )
 from srlib.train.quality import quality
 from srlib.train.recipe import Recipe
 
 SPARING = 500  # iterations until a one-sided loss spares as much as the case says
+REACHES = (4, 8, 16)  # voxels between the pairs whose directions are compared, one an iteration
 LATE = 0.8  # share of the iterations after which weights have come to rest and may be kept
 
 
@@ -107,6 +110,7 @@ class Trainer:
         self.phase_map = torch.from_numpy(case.phase_map).to(device)
         self.wanted = torch.from_numpy(case.wanted()).float().to(device)
         self.shares = self.wanted.clone()  # of the phases in the output, lately
+        self.pairs = torch.zeros(len(REACHES), len(case.phases), 9, device=device)  # the same
         self.iteration, self.history, self.best, self.seconds = 0, [], {}, 0.0
         self.half = -(-recipe.iterations // 2)
 
@@ -214,6 +218,11 @@ class Trainer:
                 found = mean_of_all(found)
                 self.shares += 0.01 * (found - self.shares)
                 loss = loss + r.balance * balance_loss(inner, self.shares, self.wanted)
+            if r.direction and case.normals is None:
+                lately = self.pairs[self.iteration % len(REACHES)]
+                found = pair_shares(inner, REACHES[self.iteration % len(REACHES)])
+                lately += 0.03 * (mean_of_all(found.detach().clone()) - lately)
+                loss = loss + r.direction * direction_loss(found, lately, self.wanted)
             self.update(self.optimisers[0], loss)  # line 14
             self.ema.update_parameters(self.generator)
             log["scores"] = scores.detach().float().view(3, -1).mean(1).tolist()
@@ -279,7 +288,7 @@ class Trainer:
             generator=self.generator.state_dict(),
             ema=self.ema.state_dict(),
             best=self.best_weights if self.best else {},
-            shares={"lately": self.shares},
+            shares={"lately": self.shares, "pairs": self.pairs},
             **nets,
             **steps,
         )
@@ -306,5 +315,6 @@ class Trainer:
             optimiser.load_state_dict(states[f"optimiser{i}"])
         self.best_weights = states.get("best", {})
         self.shares = states["shares"]["lately"].to(self.device)
+        self.pairs = states["shares"]["pairs"].to(self.device)
         for k, v in meta["where"].items():
             setattr(self, k, v)

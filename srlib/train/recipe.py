@@ -30,6 +30,7 @@ class Recipe:
     temperature: float = 100.0  # of the softmax in the voxel-wise loss, mode "blur"
     evenness: float = 100.0  # weight of the evenness loss
     balance: float = 0.0  # weight of the balance loss
+    direction: float = 0.0  # weight of the direction loss, for an isotropic case
     noise_channels: int = 1
     width: int = 32
     skip: bool = True
@@ -53,8 +54,8 @@ class Recipe:
                     raise ValueError(
                         f"{name} must be a whole number, {least} or more, not {value!r}"
                     )
-        rates = "lr_generator lr_critic penalty weight gate temperature evenness balance ema"
-        for name in [*rates.split(), "stop_below"]:
+        rates = "lr_generator lr_critic penalty weight gate temperature evenness balance"
+        for name in [*rates.split(), "direction", "ema", "stop_below"]:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value >= 0:
                 raise ValueError(f"{name} must be a number, 0 or more, not {value!r}")
@@ -137,6 +138,7 @@ FROM_NOISE = {
     "crop": 0,
     "critic_steps": 3,
     "balance": 1000.0,
+    "direction": 300.0,
     "evenness": 10.0,
     "fine_noise": False,
     "iterations": 4500,
