@@ -550,7 +550,9 @@ def test_a_resumed_training_ends_with_every_weight_the_same(cathode, tmp_path, s
                 run.check(reference)
                 run.save(tmp_path / "checkpoint")
 
-    whole, rest = (trainer(cathode, norm=True, balance=1000.0, match=2) for _ in range(2))
+    whole, rest = (
+        trainer(cathode, norm=True, balance=1000.0, direction=9.0, match=2) for _ in range(2)
+    )
     go_on(whole)
     rest.resume(tmp_path / "checkpoint")
     assert rest.iteration == stop and not same(state(whole), state(rest))
