@@ -286,7 +286,8 @@ def test_direction_prices_the_diagonal_along_which_phases_were_too_long(turned):
     alike = along.mean(1, keepdim=True).expand(2, 9)
     assert abs(direction_loss(along, alike, wanted)) < 1e-6
     across = pair_shares(grains(not turned), 8)
-    assert direction_loss(along, along, wanted) > 0.5 > -0.5 > direction_loss(across, along, wanted)
+    costs = [direction_loss(shares, along, wanted).item() for shares in (along, across)]
+    assert costs[0] > costs[1] + 0.2
     x = grains(turned).requires_grad_()
     direction_loss(pair_shares(x, 8), along, wanted).backward()
     assert x.grad.abs().sum() > 0
