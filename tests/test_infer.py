@@ -122,6 +122,19 @@ def test_sr24_tiles_of_the_laptop_generator_are_exact(scale_factor, axis):
         assert np.array_equal(superres(model, lr, tile=tile), whole), tile
 
 
+def test_tiles_of_a_normalised_network_are_exact():
+    torch.manual_seed(0)
+    model = LaptopGenerator(2, 2, 4, width=16, norm=True)
+    for norm in model.norms:  # as after a training
+        torch.nn.init.normal_(norm.running_mean, 0, 0.3)
+        torch.nn.init.uniform_(norm.running_var, 0.3, 2)
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+    lr = labels((26, 14, 15), 2)
+    whole = superres(model, lr, tile=64)
+    for tile in (3, 7, 12):
+        assert np.array_equal(superres(model, lr, tile=tile), whole), tile
+
+
 @pytest.mark.parametrize("scale_factor", [2, 4, 8])
 def test_tiles_with_a_noise_value_for_every_fine_voxel_are_exact(scale_factor):
     torch.manual_seed(0)
@@ -144,9 +157,8 @@ def test_a_volume_from_noise_alone_computes_no_more_than_its_fine_halo():
     edges = []
     model.head.register_forward_hook(lambda *args: edges.append(tuple(args[2].shape[2:])))
     infer.generate(model, (16, 24, 8))
-    # On the grid of the last layers but two: 2 voxels on each side for the residual block before
-    # them, 1 for the head, 1 for the two convolutions on the fine grid.
-    assert edges == [tuple(4 * n + 2 * (2 + 1 + 1) for n in (2, 3, 1))]
+    # On the grid of the head: 1 voxel on each side for itself, 1 for two convolutions on the fine.
+    assert edges == [tuple(4 * n + 2 * (1 + 1) for n in (2, 3, 1))]
 
 
 @pytest.mark.parametrize("scale_factor", [2, 4])

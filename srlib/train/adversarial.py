@@ -130,9 +130,11 @@ class Trainer:
             part = (slice(r.halo, edge - r.halo),) * 3
             beyond = max(0, r.halo - self.model.coarse_halo)  # seen by the fine layers, too
             keep = (slice(r.halo - beyond, edge - r.halo + beyond),) * 3
-            size = (r.batch, 1, *(r.window + 2 * beyond * int(case.scale_factor),) * 3)
-            fine = 3**0.5 * (2 * torch.rand(size, generator=rng) - 1)
-            extra = [keep, fine.to(self.device), part]
+            fine = None
+            if self.model.fine_noise:
+                size = (r.batch, 1, *(r.window + 2 * beyond * int(case.scale_factor),) * 3)
+                fine = (3**0.5 * (2 * torch.rand(size, generator=rng) - 1)).to(self.device)
+            extra = [keep, fine, part]
         return lr, x.contiguous(memory_format=torch.channels_last_3d), extra
 
     def squares(self, fake: Tensor, axis: int, rng: torch.Generator) -> Tensor:
@@ -162,7 +164,8 @@ class Trainer:
         update = self.iteration % r.generator_every == 0
         if r.norm and self.iteration >= self.half:
             if self.iteration == self.half:
-                self.settle(self.generator)
+                for model in (self.generator, self.model):
+                    self.settle(model)
             self.generator.eval()
 
         lr, x, extra = self.inputs(rng)
@@ -219,8 +222,8 @@ class Trainer:
                 self.shares += 0.01 * (found - self.shares)
                 loss = loss + r.balance * balance_loss(inner, self.shares, self.wanted)
             if r.direction and case.normals is None:
-                lately = self.pairs[self.iteration % len(REACHES)]
-                found = pair_shares(inner, REACHES[self.iteration % len(REACHES)])
+                number = self.iteration // r.generator_every % len(REACHES)
+                lately, found = self.pairs[number], pair_shares(inner, REACHES[number])
                 lately += 0.03 * (mean_of_all(found.detach().clone()) - lately)
                 loss = loss + r.direction * direction_loss(found, lately, self.wanted)
             self.update(self.optimisers[0], loss)  # line 14
@@ -265,7 +268,7 @@ class Trainer:
         edge = self.recipe.check_edge
         if self.case.lr is None:
             inner = None
-            labels = generate(self.model, (self.case.scale_factor * edge // 2,) * 3, self.seed)
+            labels = generate(self.model, (int(self.case.scale_factor) * edge // 2,) * 3, self.seed)
         else:
             part = self.case.lr[:edge, :edge, :edge]
             inner, labels = part[1:-1, 1:-1, 1:-1], superres(self.model, part, seed=self.seed)

@@ -145,7 +145,7 @@ FROM_NOISE = {
 }
 
 # The same with three critics, which cost more than one that sees all directions at once.
-ANISOTROPIC_FROM_NOISE = FROM_NOISE | {"critic_steps": 2}
+ANISOTROPIC_FROM_NOISE = FROM_NOISE | {"critic_steps": 2, "direction": 0.0}
 
 # Hidden phases at scale factor 8 are finer than a coarse voxel and come from noise too, in what
 # the anchor leaves them. With five critic steps the critic holds their shares by itself; with the
