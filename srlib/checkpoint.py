@@ -4,7 +4,6 @@ import json
 import os
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -87,10 +86,3 @@ def unflatten(tensors: dict[str, Tensor], rest: dict) -> dict:
             node = node.setdefault(parent, {})
         node[last] = value
     return root
-
-
-def same_on_all(module: torch.nn.Module) -> None:
-    """Give every process of a distributed run the weights of the first."""
-    if torch.distributed.is_initialized():
-        for tensor in module.state_dict().values():
-            torch.distributed.broadcast(tensor, 0)

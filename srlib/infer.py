@@ -144,7 +144,7 @@ def tile_at(
     model.eval()
     try:
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-            if model.coarse_halo:
+            if getattr(model, "coarse_halo", 0):
                 labels = _argmax(model.logits(x, *_kept(model, inner, low, seed, period, x)))
             else:
                 fine = (slice(s * k.start, s * k.stop) for k in inner)
@@ -202,7 +202,7 @@ def _kept(model: nn.Module, inner: tuple, low: list[int], seed: int, period, x) 
     reach, f = model.halo - model.coarse_halo, int(model.scale_factor)
     ends = zip(inner, x.shape[2:], strict=True)
     keep = tuple(slice(max(k.start - reach, 0), min(k.stop + reach, n)) for k, n in ends)
-    if not model.fine_noise:
+    if not getattr(model, "fine_noise", False):
         return keep, None, inner
     start = [f * (a + k.start) for a, k in zip(low, keep, strict=True)]
     size = [f * (k.stop - k.start) for k in keep]

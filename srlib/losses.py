@@ -131,7 +131,7 @@ def generator_loss(
 ) -> Tensor:
     r"""Loss of the generator: style from the critic, content from the coarse volume.
 
-    .. math:: l_G = -D(\tilde x) + \begin{cases} 0 & l_{vw} < b\ c\,l_{vw} & \text{else}
+    .. math:: l_G = -D(\tilde x) + \begin{cases} 0 & l_{vw} < b\\ c\,l_{vw} & \text{else}
               \end{cases}
 
     SuperRes, Algorithm 1 lines 9 to 13.
@@ -200,7 +200,8 @@ def pair_shares(sr: Tensor, lag: int) -> Tensor:
     """Share of the pairs of voxels that have a phase at both ends, by direction; ``(n, 9)``.
 
     Three axes, ``lag`` voxels apart, and then the two diagonals of each of the three faces,
-    ``lag / sqrt(2)`` along both axes: soft two-point functions of ``sr``, ``(B, n, D, H, W)``.
+    ``lag / sqrt(2)``, rounded, along both axes: soft two-point functions of ``sr``, which is
+    ``(B, n, D, H, W)``.
     """
     step = round(lag / 2**0.5)
     steps = [[lag * (a == b) for b in range(3)] for a in range(3)]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy import stats
+from scipy import ndimage, stats
 
-from srlib import data, infer
+from srlib import data, infer, models
 from srlib.infer import position_noise, superres
 from srlib.models import LaptopGenerator, PaperGenerator
 
@@ -123,16 +123,11 @@ def test_sr24_tiles_of_the_laptop_generator_are_exact(scale_factor, axis):
 
 
 def test_tiles_of_a_normalised_network_are_exact():
-    torch.manual_seed(0)
-    model = LaptopGenerator(2, 2, 4, width=16, norm=True)
-    for norm in model.norms:  # as after a training
-        torch.nn.init.normal_(norm.running_mean, 0, 0.3)
-        torch.nn.init.uniform_(norm.running_var, 0.3, 2)
-        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
-    lr = labels((26, 14, 15), 2)
-    whole = superres(model, lr, tile=64)
-    for tile in (3, 7, 12):
-        assert np.array_equal(superres(model, lr, tile=tile), whole), tile
+    """Batch normalisation rounds otherwise where its input is not contiguous: nine voxels here."""
+    field = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((34,) * 3), 2)
+    model, lr = models.load("case1-real-0"), (field > 0).astype(np.uint8)
+    whole = superres(model, lr, tile=32, progress=False)
+    assert np.array_equal(superres(model, lr, tile=24, progress=False), whole)
 
 
 @pytest.mark.parametrize("scale_factor", [2, 4, 8])

@@ -45,7 +45,6 @@ def test_facet_arms_are_cases():
     case = data.load("case2", "twin", edge=64)
     pixels = {arm: how.pixels(case) for arm, how in facet_study.ARMS.items()}
     for arm, how in facet_study.ARMS.items():
-        axes = [how.case(case).images(axis) for axis in range(3)]
-        assert all(axes), arm
+        assert len(how.case(case).hr) == len(how.images), arm
     assert pixels["6"] > pixels["4"] > pixels["3"] > pixels["2"] > pixels["1"]
     assert pixels["6-sixteenth"] == pytest.approx(pixels["6"] / 16, rel=0.05)

@@ -85,20 +85,27 @@ def test_sr03_the_generator_gets_phases_and_noise(anode, cathode, noise):
             assert z.std().item() == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("fine_noise", [False, True])
-def test_a_window_with_all_of_the_halo_is_what_inference_makes(fine_noise):
+def test_a_window_with_all_of_the_halo_is_what_inference_makes(fine_noise, norm):
     halo, case = models.LaptopGenerator(3, 3, 4, width=4).halo, data.load("case3", "twin", edge=96)
-    t = trainer(case, halo=halo, window=16, crop=0, fine_noise=fine_noise)
-    t.generator.eval()
+    t = trainer(case, halo=halo, window=16, crop=0, fine_noise=fine_noise, norm=norm)
+    t.generator.train(norm)  # with statistics of the window, which zeros beyond it would change
     _, x, (keep, z, part) = t.inputs(torch.Generator().manual_seed(0))
+    assert (z is not None) == fine_noise
+    seen = []
+    for net in t.generator.norms:
+        net.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[2]))
     window = t.generator(x, keep, z, part)
-    rim = 4 * keep[0].start  # whatever the noise is beyond what can reach the window
-    around = torch.nn.functional.pad(z, (rim,) * 6, value=9.0)
-    inner = (slice(4 * halo, -4 * halo),) * 3
-    whole = t.generator(x, None, around)[(..., *inner)]
-    assert window.shape[2:] == (16,) * 3 and torch.allclose(window, whole, atol=1e-6)
-    padded = t.generator(x, part, z[(..., *[slice(12, -12)] * 3)])
-    assert not torch.allclose(padded, whole, atol=1e-4)
+    assert seen == [4 + 2 * 3, 8 + 2 * 2]  # what reaches 4 coarse voxels, without a ring of zeros
+    assert window.shape[2:] == (16,) * 3
+    if not norm:
+        rim, inner = 4 * keep[0].start, (slice(4 * halo, -4 * halo),) * 3
+        around = torch.nn.functional.pad(z, (rim,) * 6, value=9.0) if fine_noise else None
+        whole = t.generator(x, None, around)[(..., *inner)]
+        assert torch.allclose(window, whole, atol=1e-6)
+        z = z[(..., *[slice(12, -12)] * 3)] if fine_noise else None
+        assert not torch.allclose(t.generator(x, part, z), whole, atol=1e-4)
 
 
 def test_sr20_windows_and_noise_follow_seed_and_iteration(anode):

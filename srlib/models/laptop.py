@@ -167,10 +167,10 @@ class LaptopGenerator(nn.Module):
     ) -> Tensor:
         """Phase logits ``(B, n, s*d, s*h, s*w)`` of ``x`` ``(B, m + noise, d, h, w)``.
 
-        ``keep`` is the part of the coarse grid that reaches the expensive layers; the rest is
-        only seen by the coarse ones, which reach ``coarse_halo`` voxels beyond that part. ``z`` is
-        the fine noise ``(B, 1, ...)`` of that part, uniform with variance 1; None draws it.
-        Of ``keep``, only ``part`` comes back, and every layer leaves out what cannot reach it.
+        ``keep`` is the part of ``x`` that reaches the expensive layers; the rest is only seen by
+        the coarse ones, which reach ``coarse_halo`` voxels beyond that part. ``z`` is the fine
+        noise ``(B, 1, ...)`` of that part, uniform with variance 1; None draws it. ``part``, a part
+        of ``x`` within ``keep``, is what comes back; every layer leaves out what cannot reach it.
         """
         f = self.scale_factor
         keep = keep or tuple(slice(0, n) for n in x.shape[2:])

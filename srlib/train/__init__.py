@@ -1,6 +1,5 @@
 """Training: recipes, the adversarial loop, and the two ways to start it."""
 
-import os
 import time
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from tqdm.std import tqdm
 from srlib import metrics, results
 from srlib.data import Case
 from srlib.train.adversarial import Trainer, slice_volume
+from srlib.train.processes import anyone, choose_device
 from srlib.train.quality import LIMITS, quality
 from srlib.train.recipe import PROFILES, Recipe, laptop_changes
 
@@ -26,32 +26,6 @@ __all__ = [
     "quality",
     "slice_volume",
 ]
-
-
-def _device(device: str | None) -> torch.device:
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise ValueError(f"there is no device {device!r}: use 'cpu' or 'cuda'") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("no CUDA device was found: use device='cpu'")
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        if device.type == "cuda":
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-            torch.cuda.set_device(device)
-    return device
-
-
-def _anyone(flag: bool, device: torch.device) -> bool:
-    """Whether any process of a distributed run says so."""
-    if not torch.distributed.is_initialized():
-        return flag
-    count = torch.tensor(float(flag), device=device)
-    torch.distributed.all_reduce(count)
-    return bool(count)
 
 
 def fit_superres(
@@ -100,7 +74,7 @@ def fit_superres(
         raise ValueError(
             f"a recipe has no {', '.join(unknown)}: see the fields of srlib.train.Recipe"
         ) from None
-    device = _device(device)
+    device = choose_device(device)
     trainer = Trainer(case, recipe, seed, device)
     reference = metrics.reference_statistics(case.hr, normals=case.normals)
     path = Path(out) / f"{case.name}-{case.source}-{seed}.checkpoint" if out else None
@@ -117,10 +91,11 @@ def fit_superres(
         mininterval=1,
     )
     losses: list[dict] = []
-    while trainer.iteration < recipe.iterations:
+    done = bool(trainer.history) and trainer.history[-1]["stop"] < recipe.stop_below
+    while trainer.iteration < recipe.iterations and not done:
         losses.append(trainer.step())
         bar.update()
-        late = seconds is not None and _anyone(time.monotonic() - start > seconds, device)
+        late = seconds is not None and anyone(time.monotonic() - start > seconds, device)
         last = trainer.iteration == recipe.iterations or late
         if trainer.iteration % recipe.check_every and not last:
             continue
@@ -142,8 +117,7 @@ def fit_superres(
             trainer.save(path)
         if callback:
             callback(trainer.history)
-        if late or _anyone(found["stop"] < recipe.stop_below, device):
-            break
+        done = late or anyone(found["stop"] < recipe.stop_below, device)
     bar.close()
     model = trainer.model
     model.load_state_dict(trainer.best_weights)

@@ -25,7 +25,10 @@ def main(arguments: list[str] | None = None) -> Path:
         model = fit_superres(case, a.profile, a.seed, a.device, a.seconds, out=a.out)
         path = a.out / f"{case.name}-{case.source}-{a.seed}.safetensors"
         if int(os.environ.get("RANK", 0)) == 0:
-            models.save(model.bfloat16(), path, model.meta)  # as precise as inference is
+            model.bfloat16()  # as precise as inference is
+            if hasattr(model, "norms"):
+                model.norms.float()
+            models.save(model, path, model.meta)
             side = json.dumps({**model.meta, "config": model.config}, indent=1) + "\n"
             checkpoint.write_atomic(path.with_suffix(".json"), side.encode())
             print(f"{path}: {model.meta['seconds']} s, best at {model.meta['best_iteration']}")

@@ -23,6 +23,7 @@ from srlib.losses import (
     pair_shares,
     voxelwise_loss,
 )
+from srlib.train.processes import mean_of_all, same_on_all
 from srlib.train.quality import quality
 from srlib.train.recipe import Recipe
 
@@ -63,14 +64,6 @@ def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
     return generator, [make(n) for _ in range(1 if case.normals is None else 3)]
 
 
-def mean_of_all(value: Tensor) -> Tensor:
-    """The mean over the processes of a run; ``value`` itself if there is only one."""
-    if not torch.distributed.is_initialized():
-        return value
-    torch.distributed.all_reduce(value)
-    return value / torch.distributed.get_world_size()
-
-
 class Trainer:
     """One training: its networks, its optimisers and where it is.
 
@@ -89,6 +82,13 @@ class Trainer:
             raise ValueError(
                 "squares are matched by coarse phases, and there are none: use match=0"
             )
+        inner = recipe.window - 2 * recipe.crop
+        for term, least in (("evenness", int(case.scale_factor)), ("direction", max(REACHES))):
+            if getattr(recipe, term) and inner <= least:
+                raise ValueError(
+                    f"the {term} loss needs more than {least} voxels of a window, and {inner} are "
+                    f"left of it: use a larger one, or {term}=0"
+                )
         self.case, self.recipe, self.seed, self.device = case, recipe, int(seed), device
         self.rank = int(os.environ.get("RANK", 0))
         with torch.random.fork_rng():
@@ -97,7 +97,7 @@ class Trainer:
         self.generator.to(device, memory_format=torch.channels_last_3d)
         for net in (self.generator, *self.critics):
             net.to(device)
-            checkpoint.same_on_all(net)
+            same_on_all(net)
         average = get_ema_multi_avg_fn(recipe.ema)
         # Statistics of batch normalisation are not averaged but measured anew: see `settle`.
         self.ema = AveragedModel(self.generator, multi_avg_fn=average, use_buffers=not recipe.norm)
@@ -265,6 +265,9 @@ class Trainer:
         """Measure the model on a part of the coarse volume and keep the best weights."""
         if self.recipe.norm and self.iteration <= self.half:
             self.settle(self.model)
+        for buffer in self.model.buffers():  # statistics of normalisation
+            if buffer.is_floating_point():
+                buffer.copy_(mean_of_all(buffer))
         edge = self.recipe.check_edge
         if self.case.lr is None:
             inner = None

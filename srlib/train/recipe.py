@@ -40,14 +40,14 @@ class Recipe:
     hard: bool = False  # the critic sees the most likely phase, as the output has it
     ema: float = 0.998  # 0 keeps the last weights
     check_every: int = 500  # iterations between checks of the volume
-    check_edge: int = 64  # coarse voxels an edge of the checked part
+    check_edge: int = 64  # coarse voxels an edge of the checked part, half as many from noise
     stop_below: float = 0.0  # mean relative error of fractions and areas that ends training
 
     def __post_init__(self) -> None:
         if self.network not in ("laptop", "paper"):
             raise ValueError(f"network must be 'laptop' or 'paper', not {self.network!r}")
         counts = "iterations window batch critic_steps generator_every width check_every check_edge"
-        for least, names in ((1, counts), (0, "halo crop noise_channels finish match")):
+        for least, names in ((1, counts), (0, "halo crop warmup noise_channels finish match")):
             for name in names.split():
                 value = getattr(self, name)
                 if not isinstance(value, int) or value < least:
@@ -59,15 +59,18 @@ class Recipe:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value >= 0:
                 raise ValueError(f"{name} must be a number, 0 or more, not {value!r}")
-        if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
-            raise ValueError(f"betas must be two numbers, not {self.betas!r}")
+        two = isinstance(self.betas, tuple | list) and len(self.betas) == 2
+        if not two or not all(isinstance(b, int | float) and 0 <= b < 1 for b in self.betas):
+            raise ValueError(
+                f"betas must be two numbers, 0 or more and below 1, not {self.betas!r}"
+            )
         if self.check_edge < 4:
             raise ValueError(f"check_edge must be 4 coarse voxels or more, not {self.check_edge}")
         if self.network == "paper" and self.halo:
             raise ValueError("the paper's network has no halo in training: use halo=0")
         if self.network == "paper" and self.norm:
             raise ValueError("norm is of the laptop network, the paper's always has it: norm=False")
-        if self.slices is not None and self.slices < 1:
+        if self.slices is not None and not (isinstance(self.slices, int) and self.slices >= 1):
             raise ValueError(f"slices must be 1 or more, or None for all, not {self.slices!r}")
         least = 56 if self.network == "paper" else 8
         if self.window - 2 * self.crop < least:
