@@ -162,7 +162,11 @@ class Trainer:
         ):
             optimiser.param_groups[0]["lr"] = full * r.rate(self.iteration)
         update = self.iteration % r.generator_every == 0
-        if r.norm and self.iteration >= self.half:
+        if r.renorm:
+            for norm in self.generator.norms:
+                norm.momentum = 0.02
+                norm.share = min(1.0, max(0.0, (self.iteration / r.iterations - 0.2) / 0.3))
+        elif r.norm and self.iteration >= self.half:
             if self.iteration == self.half:
                 for model in (self.generator, self.model):
                     self.settle(model)
