@@ -267,7 +267,7 @@ class Trainer:
 
     def check(self, reference: dict) -> dict:
         """Measure the model on a part of the coarse volume and keep the best weights."""
-        if self.recipe.norm and self.iteration <= self.half:
+        if self.recipe.norm and not self.recipe.renorm and self.iteration <= self.half:
             self.settle(self.model)
         for buffer in self.model.buffers():  # statistics of normalisation
             if buffer.is_floating_point():
