@@ -25,7 +25,8 @@ class Case:
         phase_map: ``(n, m)`` of 0 and 1: which coarse phase each fine phase looks like.
         truth: Fine volume, ``(s*D, s*H, s*W)``, or None.
         normals: Axis (0, 1, 2) normal to each fine image; None for an isotropic material.
-        augment: Per axis, whether mirrors and quarter turns of its images are as likely.
+        augment: Per axis, whether mirrors and quarter turns of its images are as likely. None for
+            yes where ``normals`` is None, and no where it names directions.
         one_sided: Fine material where the coarse volume has pore (phase 0) is no error: it is
             too thin to be seen there (SuperRes, Case 2).
         fractions: Volume fractions that the output should have, ``(n,)``; None for those of the
@@ -47,7 +48,7 @@ class Case:
     phase_map: np.ndarray | None = None
     truth: np.ndarray | None = None
     normals: list[int] | None = None
-    augment: tuple[bool, bool, bool] = (True, True, True)
+    augment: tuple[bool, bool, bool] | None = None
     one_sided: bool = False
     fractions: np.ndarray | None = None
     spare: float | None = None
@@ -56,6 +57,8 @@ class Case:
 
     def __post_init__(self) -> None:
         n, m = len(self.phases), len(self.lr_phases)
+        if self.augment is None:
+            self.augment = (self.normals is None,) * 3
         exact_scale(self.scale_factor)
         if self.mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, not {self.mode!r}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from srlib import checkpoint, metrics, models
+from srlib import checkpoint, metrics
 from srlib.data import Case, one_hot, sample_cubes, sample_squares
 from srlib.infer import generate, superres
 from srlib.losses import (
@@ -25,7 +25,7 @@ from srlib.losses import (
 )
 from srlib.train.processes import mean_of_all, same_on_all
 from srlib.train.quality import quality
-from srlib.train.recipe import Recipe
+from srlib.train.recipe import Recipe, build
 
 SPARING = 500  # iterations until a one-sided loss spares as much as the case says
 REACHES = (4, 8, 16)  # voxels between the pairs whose directions are compared, one an iteration
@@ -39,29 +39,6 @@ def slice_volume(volume: Tensor, axis: int, index: Tensor | None = None) -> Tens
     """
     planes = volume if index is None else volume.index_select(axis + 2, index.to(volume.device))
     return planes.movedim(axis + 2, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-
-
-def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
-    """A generator and its critics: one for an isotropic case, else one an axis."""
-    n, m = len(case.phases), len(case.lr_phases)
-    if recipe.network == "paper":
-        generator = models.PaperGenerator(m, n, case.scale_factor, recipe.noise_channels)
-    else:
-        generator = models.LaptopGenerator(
-            m,
-            n,
-            case.scale_factor,
-            recipe.noise_channels,
-            width=recipe.width,
-            registration="corner" if case.mode == "nearest" else "centre",
-            phase_map=case.phase_map.tolist(),
-            skip=recipe.skip,
-            finish=recipe.finish,
-            fine_noise=recipe.fine_noise and recipe.noise_channels > 0,
-            norm=recipe.norm,
-        )
-    make = models.PaperCritic if recipe.network == "paper" else models.LaptopCritic
-    return generator, [make(n) for _ in range(1 if case.normals is None else 3)]
 
 
 class Trainer:

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from torch import nn
+
+from srlib import models
+from srlib.data import Case
 from srlib.degrade import coarse_size
 
 
@@ -116,6 +120,30 @@ PROFILES = {
         stop_below=0.015,
     ),
 }
+
+
+def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
+    """A generator and its critics: one for an isotropic case, else one an axis."""
+    n, m = len(case.phases), len(case.lr_phases)
+    if recipe.network == "paper":
+        generator = models.PaperGenerator(m, n, case.scale_factor, recipe.noise_channels)
+    else:
+        generator = models.LaptopGenerator(
+            m,
+            n,
+            case.scale_factor,
+            recipe.noise_channels,
+            width=recipe.width,
+            registration="corner" if case.mode == "nearest" else "centre",
+            phase_map=case.phase_map.tolist(),
+            skip=recipe.skip,
+            finish=recipe.finish,
+            fine_noise=recipe.fine_noise and recipe.noise_channels > 0,
+            norm=recipe.norm,
+        )
+    make = models.PaperCritic if recipe.network == "paper" else models.LaptopCritic
+    return generator, [make(n) for _ in range(1 if case.normals is None else 3)]
+
 
 # Changes of the laptop profile where the coarse volume does not hold all fractions, because it does
 # not tell the fine phases apart or has a one-sided loss: the critic alone lets them drift, or run
