@@ -50,33 +50,6 @@ class Residual(nn.Module):
         return x + self.two(F.leaky_relu(self.one(F.leaky_relu(x, 0.2)), 0.2))
 
 
-class BatchRenorm(nn.BatchNorm3d):
-    """Batch normalisation whose forward pass comes to use running statistics (Ioffe 2017).
-
-    In training mode ``share`` says how far, from 0, a batch's own statistics as in the published
-    network, to 1, the running ones as in evaluation. The backward pass is that of a batch's own
-    throughout: no gradient can move all voxels together.
-    """
-
-    share = 0.0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape in and out."""
-        if not self.training:
-            return super().forward(x)
-        with torch.no_grad():
-            var, mean = torch.var_mean(x.float(), (0, 2, 3, 4), correction=0)
-            std, wanted = (var + self.eps).sqrt(), (self.running_var + self.eps).sqrt()
-            factor = 1 + self.share * (std / wanted - 1)
-            offset = self.share * (mean - self.running_mean) / wanted
-            self.running_mean += self.momentum * (mean - self.running_mean)
-            self.running_var += self.momentum * (var - self.running_var)
-        factor, offset = factor * self.weight, offset * self.weight + self.bias
-        x = F.batch_norm(x, None, None, training=True, eps=self.eps)
-        shape = (-1, 1, 1, 1)
-        return x * factor.view(shape).to(x.dtype) + offset.view(shape).to(x.dtype)
-
-
 class LaptopGenerator(nn.Module):
     """Generator that starts from interpolation and learns what interpolation lacks.
 
@@ -153,7 +126,7 @@ class LaptopGenerator(nn.Module):
         self.coarse = nn.Sequential(*(Residual(width) for _ in range(blocks)))
         self.up = nn.ModuleList(nn.Conv3d(width, 8 * width, 3, padding=1) for _ in range(steps - 1))
         self.fine = nn.ModuleList(Residual(width) for _ in range(steps - 1))
-        kind = BatchRenorm if norm else nn.Identity
+        kind = nn.BatchNorm3d if norm else nn.Identity
         self.norms = nn.ModuleList(kind(width) for _ in range(steps))
         self.head = nn.Conv3d(width, 8 * n_phases, 3, padding=1)
         with torch.no_grad():

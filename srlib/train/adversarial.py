@@ -139,11 +139,7 @@ class Trainer:
         ):
             optimiser.param_groups[0]["lr"] = full * r.rate(self.iteration)
         update = self.iteration % r.generator_every == 0
-        if r.renorm:
-            for norm in self.generator.norms:
-                norm.momentum = 0.02
-                norm.share = min(1.0, max(0.0, (self.iteration / r.iterations - 0.2) / 0.3))
-        elif r.norm and self.iteration >= self.half:
+        if r.norm and self.iteration >= self.half:
             if self.iteration == self.half:
                 for model in (self.generator, self.model):
                     self.settle(model)
@@ -244,7 +240,7 @@ class Trainer:
 
     def check(self, reference: dict) -> dict:
         """Measure the model on a part of the coarse volume and keep the best weights."""
-        if self.recipe.norm and not self.recipe.renorm and self.iteration <= self.half:
+        if self.recipe.norm and self.iteration <= self.half:
             self.settle(self.model)
         for buffer in self.model.buffers():  # statistics of normalisation
             if buffer.is_floating_point():

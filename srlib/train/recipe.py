@@ -40,7 +40,6 @@ class Recipe:
     skip: bool = True
     finish: int = 16  # channels of the last layers, on the fine grid; 0 for none
     norm: bool = False  # batch normalisation in the generator, as in the published one
-    renorm: bool = False
     fine_noise: bool = True  # a noise value for every fine voxel reaches the last layers
     hard: bool = False  # the critic sees the most likely phase, as the output has it
     ema: float = 0.998  # 0 keeps the last weights
