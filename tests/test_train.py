@@ -699,7 +699,7 @@ HELD = {  # norm, balance, match, temperature, critic steps
     "case3x8": (False, 0, 0, 100, 2),
     "case4": (True, 0, 8, 5, 5),
     "slicegan": (True, 1000, 0, 100, 3),
-    "slicegan_separator": (True, 1000, 0, 100, 2),
+    "slicegan_separator": (True, 1000, 0, 100, 3),
 }
 
 

@@ -169,14 +169,10 @@ FROM_NOISE = {
     "crop": 0,
     "critic_steps": 3,
     "balance": 1000.0,
-    "direction": 300.0,
     "evenness": 10.0,
     "fine_noise": False,
-    "iterations": 3000,
+    "iterations": 4500,
 }
-
-# The same with three critics, which cost more than one that sees all directions at once.
-ANISOTROPIC_FROM_NOISE = FROM_NOISE | {"critic_steps": 2, "direction": 0.0}
 
 # Hidden phases at scale factor 8 are finer than a coarse voxel and come from noise too, in what
 # the anchor leaves them. With five critic steps the critic holds their shares by itself; with the
@@ -196,7 +192,7 @@ MERGED_AT_EIGHT = AT_EIGHT | {
 def laptop_changes(case) -> dict:
     """What the laptop profile changes for a :class:`srlib.data.Case`."""
     if case.lr is None:
-        return FROM_NOISE if case.normals is None else ANISOTROPIC_FROM_NOISE
+        return FROM_NOISE
     if len(case.phases) > len(case.lr_phases):
         return MERGED_AT_EIGHT if case.scale_factor == 8 else MERGED
     hidden = HIDDEN if case.one_sided else {}
