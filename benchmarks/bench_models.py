@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tqdm.std import tqdm
 
-from srlib import data, infer, models, train
+from srlib import data, infer, models, precision, train
 
 CPU = torch.device("cpu")
 
@@ -46,7 +46,7 @@ def _as_published(model) -> float:
     The public code keeps the inner 64^3 of the 128^3 fine voxels that it computes for a patch.
     """
     x = torch.zeros(1, 4, 32, 32, 32).contiguous(memory_format=torch.channels_last_3d)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), precision.autocast():
         return 64**3 / _seconds(lambda: model.logits(x), 1)
 
 

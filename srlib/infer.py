@@ -14,6 +14,7 @@ from tqdm.std import tqdm
 
 from srlib.data import one_hot
 from srlib.models.laptop import upsample
+from srlib.precision import autocast
 
 FINE = 1 << 62  # sets the seed of noise on the fine grid apart
 TILE = 128  # fine voxels an edge
@@ -143,7 +144,7 @@ def tile_at(
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        with torch.inference_mode(), autocast(device):
             if getattr(model, "coarse_halo", 0):
                 labels = _argmax(model.logits(x, *_kept(model, inner, low, seed, period, x)))
             else:

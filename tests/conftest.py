@@ -9,7 +9,7 @@ from book import build, run
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = ROOT / "_build" / "smoke"
-SMOKE_SECONDS, SMOKE_LIMIT = 60, 120  # what a notebook may take, and when it is stopped
+SMOKE_SECONDS, SMOKE_LIMIT = 60, 900  # what a notebook may take, and when it is stopped
 ORDER = {"test_notebooks": 1, "test_book": 2}
 
 os.environ.setdefault("MPLBACKEND", "agg")

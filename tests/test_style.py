@@ -29,10 +29,21 @@ ARROWS = {
     "data": {"case", "degrade", "files", "twins"},
     "metrics": {"degrade"},
     "models": {"checkpoint"},
-    "infer": {"data", "models"},
+    "precision": set(),
+    "infer": {"data", "models", "precision"},
     "journal": {"checkpoint"},
     "stream": {"files", "infer", "journal", "models"},
-    "train": {"checkpoint", "data", "degrade", "infer", "losses", "metrics", "models", "results"},
+    "train": {
+        "checkpoint",
+        "data",
+        "degrade",
+        "infer",
+        "losses",
+        "metrics",
+        "models",
+        "precision",
+        "results",
+    },
     "viz": {"results"},
 }
 LAZY = {"porespy", "taufactor", "skimage", "sklearn", "pandas"}

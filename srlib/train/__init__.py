@@ -11,6 +11,7 @@ from tqdm.std import tqdm
 
 from srlib import metrics, results
 from srlib.data import Case
+from srlib.precision import number_format
 from srlib.train.adversarial import Trainer, slice_volume
 from srlib.train.processes import anyone, choose_device
 from srlib.train.quality import LIMITS, quality
@@ -131,6 +132,7 @@ def fit_superres(
         "voxel_nm": case.voxel_nm,
         "commit": results.commit(),
         "device": str(device),
+        "numbers": str(number_format(device)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "seconds": round(trainer.seconds, 1),
         "best_iteration": trainer.best["iteration"],

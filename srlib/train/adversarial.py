@@ -23,6 +23,7 @@ from srlib.losses import (
     pair_shares,
     voxelwise_loss,
 )
+from srlib.precision import autocast
 from srlib.train.processes import mean_of_all, same_on_all
 from srlib.train.quality import quality
 from srlib.train.recipe import Recipe, build
@@ -146,7 +147,7 @@ class Trainer:
             self.generator.eval()
 
         lr, x, extra = self.inputs(rng)
-        amp = torch.autocast(self.device.type, torch.bfloat16)
+        amp = autocast(self.device)
         with amp, torch.set_grad_enabled(update):
             sr = self.generator(x, *extra)  # line 5
         inner = sr[(..., *[slice(r.crop, -r.crop or None)] * 3)]  # line 6
@@ -233,7 +234,7 @@ class Trainer:
             norm.reset_running_stats()
             norm.momentum = None  # the mean over all that follows
         rng = torch.Generator().manual_seed(self.seed)
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
+        with torch.no_grad(), autocast(self.device):
             for _ in range(64):
                 _, x, extra = self.inputs(rng)
                 model.train()(x, *extra)
