@@ -23,7 +23,7 @@ def _seconds(work, repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def _step(profile: str, repeats: int) -> float:
+def step_seconds(profile: str, repeats: int) -> float:
     """Seconds of one training iteration that updates critic and generator."""
     case = data.load("case3", "twin", edge=128)
     trainer = train.Trainer(case, train.PROFILES[profile], 0, CPU)
@@ -73,7 +73,7 @@ def run() -> dict:
     bar = tqdm(total=6, desc="networks")
     out = {}
     for name, profile, repeats in (("ours", "laptop", 10), ("paper's", "paper", 1)):
-        out[f"generator step, {name} (s)"] = _step(profile, repeats)
+        out[f"generator step, {name} (s)"] = step_seconds(profile, repeats)
         bar.update()
     out["generator step, ratio"] = (
         out["generator step, paper's (s)"] / out["generator step, ours (s)"]

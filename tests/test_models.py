@@ -6,9 +6,11 @@ from math import ceil
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from srlib import infer, metrics, models
 from srlib.models import LaptopCritic, LaptopGenerator, PaperCritic, PaperGenerator
+from srlib.models.laptop import Conv3d
 
 
 def conv(inputs: int, outputs: int, kernel: int, dims: int = 3) -> int:
@@ -219,6 +221,36 @@ def test_gap16_upsampling_is_registered(registration, axis):
     line = fine[0, 0].movedim(axis, -1)[1, 2]
     position = torch.arange(24.0) / 4 if registration == "corner" else (torch.arange(24) - 1.5) / 4
     assert torch.allclose(line, position.clamp(0, 5), atol=1e-6)
+
+
+@pytest.mark.parametrize("outputs", [3, 8])
+@pytest.mark.parametrize("shape", [(1, 5, 4, 6, 7), (2, 3, 1, 5, 4)], ids=str)
+def test_a_3d_convolution_as_a_2d_one_is_the_same(shape, outputs):
+    conv, x = Conv3d(shape[1], outputs), torch.randn(shape, requires_grad=True)
+    plain = F.conv3d(x, conv.weight, conv.bias, padding=1)
+    wanted = torch.randn_like(plain)
+    inputs = (x, conv.weight, conv.bias)
+    for memory in (torch.contiguous_format, torch.channels_last_3d):
+        found = conv(x.contiguous(memory_format=memory))
+        torch.testing.assert_close(found, plain)
+        for ours, theirs in zip(
+            torch.autograd.grad(found, inputs, wanted),
+            torch.autograd.grad(plain, inputs, wanted, retain_graph=True),
+            strict=True,
+        ):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_only_a_training_in_32_bit_numbers_goes_the_2d_way(monkeypatch):
+    conv, x, seen = Conv3d(2, 8), torch.zeros(1, 2, 3, 3, 3), []
+    monkeypatch.setattr(torch.nn.Conv3d, "forward", lambda self, x: seen.append("3D"))
+    conv(x)
+    assert not seen
+    with torch.no_grad():
+        conv(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        conv(x)
+    assert seen == ["3D", "3D"]
 
 
 def test_pixel_shuffle_puts_each_channel_in_its_place():

@@ -35,13 +35,37 @@ def cut(x: Tensor, origin: list[int], start: list[int], size: tuple[int, ...]) -
     return x[(..., *(slice(b - a, b - a + n) for a, b, n in places))]
 
 
+class Conv3d(nn.Conv3d):
+    """A 3x3x3 convolution that keeps the size, ``(B, C, D, H, W)`` in and out.
+
+    Training in 32-bit numbers on a CPU, it is computed as a 2D one, with the slices below and above
+    a slice stacked as channels: three times faster where the processor has AVX2 only.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same values either way."""
+        slow = torch.is_grad_enabled() and x.device.type == "cpu" and self.out_channels >= 8
+        if not slow or torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        b, c, d, h, w = x.shape
+        x = F.pad(x.permute(0, 2, 3, 4, 1), (0,) * 6 + (1, 1))
+        x = torch.cat([x[:, k : k + d] for k in range(3)], 4).view(b * d, h, w, 3 * c)
+        weight = self.weight.movedim(2, 1).reshape(-1, 3 * c, 3, 3)
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        x = F.conv2d(x.permute(0, 3, 1, 2), weight, self.bias, padding=1)
+        return x.permute(0, 2, 3, 1).reshape(b, d, h, w, -1).permute(0, 4, 1, 2, 3)
+
+
 class Residual(nn.Module):
     """Two 3x3x3 convolutions added to their input; starts near the identity."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.one = nn.Conv3d(width, width, 3, padding=1)
-        self.two = nn.Conv3d(width, width, 3, padding=1)
+        self.one = Conv3d(width, width)
+        self.two = Conv3d(width, width)
         with torch.no_grad():
             self.two.weight.mul_(0.25)
 
@@ -122,13 +146,13 @@ class LaptopGenerator(nn.Module):
         self.n_lr, self.n_phases, self.noise_channels = n_lr, n_phases, noise_channels
         self.scale_factor, self.registration = int(scale_factor), registration
         steps = int(log2(scale_factor))
-        self.first = nn.Conv3d(n_lr + noise_channels, width, 3, padding=1)
+        self.first = Conv3d(n_lr + noise_channels, width)
         self.coarse = nn.Sequential(*(Residual(width) for _ in range(blocks)))
-        self.up = nn.ModuleList(nn.Conv3d(width, 8 * width, 3, padding=1) for _ in range(steps - 1))
+        self.up = nn.ModuleList(Conv3d(width, 8 * width) for _ in range(steps - 1))
         self.fine = nn.ModuleList(Residual(width) for _ in range(steps - 1))
         kind = nn.BatchNorm3d if norm else nn.Identity
         self.norms = nn.ModuleList(kind(width) for _ in range(steps))
-        self.head = nn.Conv3d(width, 8 * n_phases, 3, padding=1)
+        self.head = Conv3d(width, 8 * n_phases)
         with torch.no_grad():
             self.head.weight.mul_(0.3)
             for part in [p for net in (*self.up, self.head) for p in net.parameters() if norm]:
@@ -142,9 +166,9 @@ class LaptopGenerator(nn.Module):
         self.finish = None
         if finish:
             self.finish = nn.Sequential(
-                nn.Conv3d(n_phases + self.fine_noise, finish, 3, padding=1),
+                Conv3d(n_phases + self.fine_noise, finish),
                 nn.LeakyReLU(0.2),
-                nn.Conv3d(finish, n_phases, 3, padding=1),
+                Conv3d(finish, n_phases),
             )
             with torch.no_grad():
                 self.finish[-1].weight.mul_(0.25)
