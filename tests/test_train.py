@@ -405,13 +405,14 @@ def test_the_voxelwise_loss_falls(anode):
 
 
 def test_balance_holds_the_fractions_that_are_wanted(cathode):
-    settings = dict(ema=0.0, evenness=0.0, warmup=5, width=8, iterations=100, check_every=100)
+    settings = dict(ema=0.0, evenness=0.0, warmup=5, width=8, iterations=160, check_every=20)
     wanted = np.array([0.25, 0.42, 0.33])  # the image has 0.46, 0.42, 0.11
     case = replace(cathode, fractions=wanted)
     off = []
     for balance in (0.0, 1000.0):
-        (last,) = fit(case, balance=balance, **settings).meta["history"]
-        off.append(np.abs(last["volume_fractions"] / wanted - 1).mean())
+        history = fit(case, balance=balance, **settings).meta["history"]
+        shares = np.mean([h["volume_fractions"] for h in history], 0)  # of many checks: they swing
+        off.append(np.abs(shares / wanted - 1).mean())
     assert off[1] < 0.5 * off[0], off
 
 
