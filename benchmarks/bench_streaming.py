@@ -1,4 +1,8 @@
-"""A volume larger than memory, from zarr to zarr, and what a killed run costs."""
+"""A volume larger than memory, from zarr to zarr, and what a killed run costs.
+
+``python -m benchmarks.bench_streaming 1920`` makes a volume as large as the paper's, in 20 minutes
+where the processor has bf16, and writes ``results/laptop/streaming-1920.json``.
+"""
 
 import subprocess
 import sys
@@ -10,7 +14,7 @@ import numpy as np
 import zarr
 
 from benchmarks.bench_models import peak_gb
-from srlib import data, infer, models
+from srlib import data, infer, models, precision, results
 from srlib.stream import superres_to_file
 
 WEIGHTS, SCALE = "case3x8-twin-0", 8
@@ -55,13 +59,21 @@ def _after_a_kill(folder: Path, size: int) -> tuple[int, int]:
     return kept, int((found != whole).sum())
 
 
-def run(size: int = 1024, small: int = 256, tile: int = 16) -> dict[str, float]:
-    """Speed and memory at ``size``^3 voxels, and a killed and resumed run of ``small``^3."""
+def whole(size: int, tile: int = 16) -> dict[str, float]:
+    """Seconds, peak memory and gigabytes on disk of a volume of ``size``^3 voxels."""
     with tempfile.TemporaryDirectory() as folder:
         lr_path = coarse(size, Path(folder, "lr.zarr"))
-        command = _command(lr_path, Path(folder, "sr.zarr"), tile)
+        out_path = Path(folder, "sr.zarr")
+        command = _command(lr_path, out_path, tile)
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         seconds, peak = map(float, done.stdout.split())
+        stored = sum(path.stat().st_size for path in out_path.rglob("*") if path.is_file())
+    return {"seconds": seconds, "peak_gb": peak, "disk_gb": stored / 1e9}
+
+
+def run(size: int = 1024, small: int = 256) -> dict[str, float]:
+    """Speed and memory at ``size``^3 voxels, and a killed and resumed run of ``small``^3."""
+    seconds, peak, _ = whole(size).values()
     with tempfile.TemporaryDirectory() as folder:
         kept, differ = _after_a_kill(Path(folder), small)
     return {
@@ -72,3 +84,11 @@ def run(size: int = 1024, small: int = 256, tile: int = 16) -> dict[str, float]:
         f"{small}^3, tiles of 8 that a killed run keeps": kept,
         f"{small}^3, voxels that differ after a kill and a resume": differ,
     }
+
+
+if __name__ == "__main__":
+    edge = int(sys.argv[1])
+    found = whole(edge) | {"numbers": str(precision.number_format()).removeprefix("torch.")}
+    how = dict(profile="laptop", source="twin", seed=0, device="cpu", seconds=found["seconds"])
+    folder = Path(__file__).resolve().parents[1] / "results" / "laptop"
+    print(results.write(f"streaming-{edge}", found, **how, out_dir=folder))
