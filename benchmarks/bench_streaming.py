@@ -1,7 +1,7 @@
 """A volume larger than memory, from zarr to zarr, and what a killed run costs.
 
-``python -m benchmarks.bench_streaming 1920`` makes a volume as large as the paper's, in 20 minutes
-where the processor has bf16, and writes ``results/laptop/streaming-1920.json``.
+``python -m benchmarks.bench_streaming 1920`` makes a volume as large as the paper's and
+writes ``results/laptop/streaming-1920.json``.
 """
 
 import subprocess

@@ -6,15 +6,15 @@ import torch
 def number_format(device: str | torch.device = "cpu") -> torch.dtype:
     """Format in which convolutions are fastest on a device.
 
-    A processor without instructions for bf16 (AVX-512 BF16 or AMX) has to imitate them, about ten
-    times slower than 32-bit numbers; with them bf16 is about four times faster.
+    A processor without instructions for bf16 (AVX-512 BF16 or AMX) has to imitate them, many times
+    slower than 32-bit numbers: see ``python -m benchmarks numbers``.
 
     Args:
         device: ``"cpu"`` or ``"cuda"``.
 
     Returns:
-        ``torch.bfloat16`` or ``torch.float32``. Two formats differ in about one voxel of a
-        thousand, in borderline places, so make one volume with one format.
+        ``torch.bfloat16`` or ``torch.float32``. Outputs in the two differ in a few voxels
+        in borderline places, so make one volume with one format.
     """
     if torch.device(device).type == "cuda":
         fast = torch.cuda.get_device_capability(device) >= (8, 0)

@@ -39,7 +39,7 @@ class Conv3d(nn.Conv3d):
     """A 3x3x3 convolution that keeps the size, ``(B, C, D, H, W)`` in and out.
 
     Training in 32-bit numbers on a CPU, it is computed as a 2D one, with the slices below and above
-    a slice stacked as channels: three times faster where the processor has AVX2 only.
+    a slice stacked as channels: faster on windows as small as those of a training.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:

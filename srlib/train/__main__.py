@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> Path:
         model = fit_superres(case, a.profile, a.seed, a.device, a.seconds, out=a.out)
         path = a.out / f"{case.name}-{case.source}-{a.seed}.safetensors"
         if int(os.environ.get("RANK", 0)) == 0:
-            model.bfloat16()  # half the size, and as precise as inference often is
+            model.bfloat16()  # half the size; rounds what 32-bit numbers trained
             if hasattr(model, "norms"):
                 model.norms.float()
             models.save(model, path, model.meta)
