@@ -87,7 +87,7 @@ def run(size: int = 1024, small: int = 256) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    edge = int(sys.argv[1])
+    edge = int(sys.argv[1]) if len(sys.argv) > 1 else 1920
     found = whole(edge) | {"numbers": str(precision.number_format()).removeprefix("torch.")}
     how = dict(profile="laptop", source="twin", seed=0, device="cpu", seconds=found["seconds"])
     folder = Path(__file__).resolve().parents[1] / "results" / "laptop"

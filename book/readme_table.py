@@ -11,6 +11,7 @@ from srlib.train.recipe import AT_EIGHT, FROM_NOISE, MERGED, MERGED_AT_EIGHT
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = {
     "iterations": "iterations",
+    "width": "channels of the laptop generator's hidden layers",
     "batch": "coarse cubes an iteration",
     "window": "edge of a cube in HR voxels, without halo",
     "halo": "halo in LR voxels",
@@ -30,9 +31,9 @@ RECIPE = {
     "temperature": "of the softmax in the voxel-wise loss, where a coarse voxel is an average",
     "evenness": "weight of the evenness loss (ours)",
     "balance": "weight of the balance loss (ours)",
-    "direction": "weight of the direction loss (ours)",
     "noise_channels": "noise channels",
     "norm": "batch normalisation in the generator (the paper's always has it)",
+    "renorm": "from a fifth to half of the iterations its own statistics give way to running ones",
     "fine_noise": "noise for every fine voxel as well",
     "hard": "the critic sees the most likely phases, not their probabilities",
     "ema": "decay of the averaged weights (EMA)",

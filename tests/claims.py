@@ -140,6 +140,44 @@ def fuel_cell(values: dict) -> None:
     assert values["entropy"]["8"] > values["entropy"]["4"] > 0.01
 
 
+def slicegan(values: dict) -> None:
+    """Without a trained generator most of this fails: the volume has wrong fractions and areas."""
+    ours, field = (values["against_truth"][k] for k in ("SliceGAN", "random field"))
+    areas = [k for k in ours if "/" in k]
+    mean = [np.mean([abs(row[k]) for k in areas]) for row in (ours, field)]
+    assert mean[0] < 0.6 * mean[1], "the network learns how the phases lie around each other"
+    assert max(abs(v) for k, v in ours.items() if k.endswith("%") and "/" not in k) < 25
+    assert ours["two-point"] < 0.015
+    flat, solid = values["joins"].values()
+    assert min(solid[:2]) == 1 > max(flat), "phases join in space that do not in a plane"
+    assert abs(values["agree"]["SliceGAN and truth"] - values["agree"]["chance"]) < 0.05
+    heard = [sorted(set(counts)) for counts in values["heard"].values()]
+    assert heard == [[1, 2], [1], [1, 2], [2]], "only the published choice is even and overlaps"
+    widths = (32, 1024, 512, 128, 32, 3)
+    weights = sum(64 * a * b for a, b in zip(widths, widths[1:], strict=False))
+    assert values["parameters"]["generator, published"] == weights + 2 * sum(widths[1:-1])
+    for row in values["forms"].values():
+        assert row["volume edge"] == row["32 (edge - 2)"]
+    assert all(row["same corner"] == "yes" for row in values["timing"].values())
+    assert values["seams"]["periodic"] < 1.25 < 1.5 < values["seams"]["plain"]
+    chords = values["chords"]
+    assert all(abs(row["error %"]) < 50 for row in chords.values())
+    along_z, along_x = (chords[f"solid, along {a}"] for a in "zx")
+    ratios = [along_x[of] / along_z[of] for of in ("facets", "SliceGAN")]
+    assert abs(np.log(ratios[0])) > 0.2, "facets that know a direction"
+    assert abs(np.log(ratios[1] / ratios[0])) < 0.35, "and the volume has it, too"
+    repeats = [row["equal one pitch on"] for row in values["noise"].values()]
+    assert repeats[0] < repeats[1] < repeats[2] == 1
+    search, equal = values["search"], "voxels equal to the truth"
+    assert search["SuperRes"]["coarse voxels lost"] < 0.02
+    assert search["noise, untouched"]["coarse voxels lost"] > 0.02
+    assert search["SuperRes"][equal] > search["search, best"][equal]
+    shares = values["sy8"]
+    assert max(shares.values()) - min(shares.values()) < 0.06
+    made, upper = (row["mean"] for row in values["matches"].values())
+    assert made < upper + 0.05, "the volume does not copy the image"
+
+
 def xct_sem(values: dict) -> None:
     """With an untrained generator the binder is no sponge: areas and two-point functions fail."""
     forest, mended = values["segmented"].values()
@@ -178,6 +216,7 @@ CLAIMS = {
     "00_tour": tour,
     "01_metrics": metrics,
     "02_imaging": imaging,
+    "03_slicegan": slicegan,
     "10_case1_cathode": cathode,
     "11_case2_separator": separator,
     "12_case3_fuel_cell": fuel_cell,

@@ -8,11 +8,9 @@ import torch.nn.functional as F
 from srlib.losses import (
     balance_loss,
     critic_loss,
-    direction_loss,
     evenness_loss,
     generator_loss,
     gradient_penalty,
-    pair_shares,
     voxelwise_loss,
 )
 
@@ -255,39 +253,3 @@ def test_sr31_one_sided_extra_material_counts_beyond_what_is_spared():
     other = extra.clone()
     other[0, :, 0, 0, 4] = torch.tensor([1.0, 0.0])  # one missing
     assert voxelwise_loss(other, **given, spare=0.1).item() == pytest.approx(0.15 + 0.125)
-
-
-def grains(turned: bool) -> torch.Tensor:
-    """Two phases in sheets along one diagonal of the last face, or along the other."""
-    i = torch.arange(32)
-    sheets = ((i[:, None] + (i if turned else -i)[None]) % 16 < 8).float()
-    return torch.stack([sheets, 1 - sheets])[None, :, None].expand(1, 2, 32, 32, 32).clone()
-
-
-def test_pair_shares_are_two_point_functions_by_direction():
-    x = (torch.rand(2, 1, 20, 22, 24, generator=torch.Generator().manual_seed(0)) < 0.4).float()
-    x = torch.cat([x, 1 - x], 1)
-    z, y, c = (x[:, 0, 6:], x[:, 0, :-6]), (x[:, 0, :, 6:], x[:, 0, :, :-6]), x[:, 0]
-    found = pair_shares(x, 6)
-    assert found.shape == (2, 9)
-    assert found[0, 0] == pytest.approx((z[0] * z[1]).mean().item(), abs=1e-6)
-    assert found[0, 1] == pytest.approx((y[0] * y[1]).mean().item(), abs=1e-6)
-    for number, one, two in (  # 6 / sqrt(2) is 4, rounded
-        (7, c[:, :, 4:, 4:], c[:, :, :-4, :-4]),
-        (8, c[:, :, 4:, :-4], c[:, :, :-4, 4:]),
-    ):
-        assert found[0, number] == pytest.approx((one * two).mean().item(), abs=1e-6)
-
-
-@pytest.mark.parametrize("turned", [False, True])
-def test_direction_prices_the_diagonal_along_which_phases_were_too_long(turned):
-    wanted = torch.tensor([0.5, 0.5])
-    along = pair_shares(grains(turned), 8)
-    alike = along.mean(1, keepdim=True).expand(2, 9)
-    assert abs(direction_loss(along, alike, wanted)) < 1e-6
-    across = pair_shares(grains(not turned), 8)
-    costs = [direction_loss(shares, along, wanted).item() for shares in (along, across)]
-    assert costs[0] > costs[1] + 0.2
-    x = grains(turned).requires_grad_()
-    direction_loss(pair_shares(x, 8), along, wanted).backward()
-    assert x.grad.abs().sum() > 0

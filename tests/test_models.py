@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from srlib import infer, metrics, models
 from srlib.models import LaptopCritic, LaptopGenerator, PaperCritic, PaperGenerator
-from srlib.models.laptop import Conv3d
+from srlib.models.laptop import BatchRenorm, Conv3d
 
 
 def conv(inputs: int, outputs: int, kernel: int, dims: int = 3) -> int:
@@ -189,6 +189,29 @@ def test_normalised_features_cannot_move_together(norm):
     for h in features:  # mean and spread of each channel, whatever came in
         assert (h.std((0, 2, 3, 4)).max() < 1.2) == norm
         assert (h.mean((0, 2, 3, 4)).abs().max() < 0.2) == norm
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_batch_renormalisation_goes_over_to_the_running_statistics(share):
+    torch.manual_seed(0)
+    norm, window = BatchRenorm(3), 2 * torch.randn(1, 3, 9, 8, 7, requires_grad=True) + 1
+    with torch.no_grad():
+        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            tensor.uniform_(0.5, 2)
+    mean, var = norm.running_mean.clone(), norm.running_var.clone()
+    own, running = (
+        F.batch_norm(window, *statistics, norm.weight, norm.bias, statistics[0] is None)
+        for statistics in ((None, None), (mean, var))
+    )
+    norm.share, norm.momentum = share, 0.25
+    found = norm(window)
+    assert torch.allclose(found, torch.lerp(own, running, share), atol=1e-4)
+    step = window.mean((0, 2, 3, 4)) - mean
+    assert torch.allclose(norm.running_mean - mean, 0.25 * step, atol=1e-5)
+    (slope,) = torch.autograd.grad((found * torch.rand_like(found)).sum(), window)
+    assert slope.sum((0, 2, 3, 4)).abs().max() < 1e-2, "no voxels move together"
+    (slope,) = torch.autograd.grad((running * torch.rand_like(found)).sum(), window)
+    assert slope.sum((0, 2, 3, 4)).abs().max() > 1e2, "as they do with fixed statistics"
 
 
 @pytest.mark.parametrize("scale_factor", [2, 4, 8])

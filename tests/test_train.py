@@ -542,8 +542,25 @@ def test_statistics_are_fixed_in_the_second_half(cathode):
     assert torch.equal(run.model.norms[0].running_mean, means[-1])
 
 
+def test_with_renormalisation_running_statistics_take_over_by_and_by(cathode):
+    reference = metrics.reference_statistics(cathode.hr)
+    run, shares, measured = trainer(cathode, norm=True, renorm=True, iterations=20), [], []
+    for _ in range(20):
+        run.step()
+        shares.append(run.generator.norms[0].share)
+        if run.iteration % 5 == 0:
+            before = run.model.norms[0].running_mean.clone()
+            run.check(reference)
+            measured.append(not torch.equal(before, run.model.norms[0].running_mean))
+    assert np.allclose(shares[:5], 0) and np.allclose(shares[10:], 1)
+    assert np.allclose(np.diff(shares[4:11]), 1 / 6)
+    assert run.generator.training and not run.model.norms[0].share
+    assert measured == [True] * 4, "averaged weights get statistics of their own at every check"
+
+
+@pytest.mark.parametrize("renorm", [False, True])
 @pytest.mark.parametrize("stop", [2, 3, 4])
-def test_a_resumed_training_ends_with_every_weight_the_same(cathode, tmp_path, stop):
+def test_a_resumed_training_ends_with_every_weight_the_same(cathode, tmp_path, stop, renorm):
     """Before, at and after the half, where the statistics of batch normalisation are fixed."""
     reference = metrics.reference_statistics(cathode.hr)
 
@@ -559,7 +576,7 @@ def test_a_resumed_training_ends_with_every_weight_the_same(cathode, tmp_path, s
                 run.save(tmp_path / "checkpoint")
 
     whole, rest = (
-        trainer(cathode, norm=True, balance=1000.0, direction=9.0, match=2) for _ in range(2)
+        trainer(cathode, norm=True, renorm=renorm, balance=1000.0, match=2) for _ in range(2)
     )
     go_on(whole)
     rest.resume(tmp_path / "checkpoint")
@@ -633,6 +650,8 @@ def test_a_recipe_says_what_is_wrong(anode, name):
 def test_a_recipe_that_does_not_fit_is_refused(anode):
     with pytest.raises(ValueError, match="the paper's always has it"):
         fit(anode, network="paper", window=64, halo=0, norm=True)
+    with pytest.raises(ValueError, match="use norm=True"):
+        fit(anode, renorm=True)
     alone = data.load("slicegan", "twin", edge=64)
     with pytest.raises(ValueError, match="use match=0"):
         fit(alone, match=8, noise_channels=4)

@@ -74,6 +74,31 @@ class Residual(nn.Module):
         return x + self.two(F.leaky_relu(self.one(F.leaky_relu(x, 0.2)), 0.2))
 
 
+class BatchRenorm(nn.BatchNorm3d):
+    """Batch normalisation whose training can come to use the running statistics (Ioffe 2017).
+
+    ``share`` says how far: from 0, a window's own statistics as in the published network, to 1, the
+    running ones as in use. The backward pass is that of a window's own throughout, so no gradient
+    can move all voxels together.
+    """
+
+    share = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape in and out."""
+        if not (self.training and self.share):
+            return super().forward(x)
+        with torch.no_grad():
+            var, mean = torch.var_mean(x.float(), (0, 2, 3, 4), correction=0)
+            std, wanted = (var + self.eps).sqrt(), (self.running_var + self.eps).sqrt()
+            factor = 1 + self.share * (std / wanted - 1)
+            offset = self.share * (mean - self.running_mean) / wanted
+            self.running_mean += self.momentum * (mean - self.running_mean)
+            self.running_var += self.momentum * (var - self.running_var)
+        weight, bias = factor * self.weight, offset * self.weight + self.bias
+        return F.batch_norm(x, None, None, weight, bias, True, eps=self.eps)
+
+
 class LaptopGenerator(nn.Module):
     """Generator that starts from interpolation and learns what interpolation lacks.
 
@@ -150,7 +175,7 @@ class LaptopGenerator(nn.Module):
         self.coarse = nn.Sequential(*(Residual(width) for _ in range(blocks)))
         self.up = nn.ModuleList(Conv3d(width, 8 * width) for _ in range(steps - 1))
         self.fine = nn.ModuleList(Residual(width) for _ in range(steps - 1))
-        kind = nn.BatchNorm3d if norm else nn.Identity
+        kind = BatchRenorm if norm else nn.Identity
         self.norms = nn.ModuleList(kind(width) for _ in range(steps))
         self.head = Conv3d(width, 8 * n_phases)
         with torch.no_grad():

@@ -12,7 +12,7 @@ from srlib.train import PROFILES, fit_superres
 def main(arguments: list[str] | None = None) -> Path:
     """Train one case and write its weights and their side-car JSON."""
     parser = argparse.ArgumentParser(prog="python -m srlib.train", description=main.__doc__)
-    parser.add_argument("case", help="case1, case3, or case3x8 (scale factor 8)")
+    parser.add_argument("case", help="a name of srlib.data.load, such as case1")
     parser.add_argument("--profile", default="laptop", choices=PROFILES)
     parser.add_argument("--source", default="auto", choices=data.SOURCES)
     parser.add_argument("--seed", type=int, default=0)

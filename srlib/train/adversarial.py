@@ -16,11 +16,9 @@ from srlib.infer import generate, superres
 from srlib.losses import (
     balance_loss,
     critic_loss,
-    direction_loss,
     evenness_loss,
     generator_loss,
     gradient_penalty,
-    pair_shares,
     voxelwise_loss,
 )
 from srlib.precision import autocast
@@ -29,7 +27,7 @@ from srlib.train.quality import quality
 from srlib.train.recipe import Recipe, build
 
 SPARING = 500  # iterations until a one-sided loss spares as much as the case says
-REACHES = (4, 8, 16)  # voxels between the pairs whose directions are compared, one an iteration
+MOMENTUM = 0.02  # of the running statistics of batch renormalisation
 LATE = 0.8  # share of the iterations after which weights have come to rest and may be kept
 
 
@@ -61,12 +59,11 @@ class Trainer:
                 "squares are matched by coarse phases, and there are none: use match=0"
             )
         inner = recipe.window - 2 * recipe.crop
-        for term, least in (("evenness", int(case.scale_factor)), ("direction", max(REACHES))):
-            if getattr(recipe, term) and inner <= least:
-                raise ValueError(
-                    f"the {term} loss needs more than {least} voxels of a window, and {inner} are "
-                    f"left of it: use a larger one, or {term}=0"
-                )
+        if recipe.evenness and inner <= case.scale_factor:
+            raise ValueError(
+                f"the evenness loss needs more than {case.scale_factor} voxels of a window, and "
+                f"{inner} are left of it: use a larger one, or evenness=0"
+            )
         self.case, self.recipe, self.seed, self.device = case, recipe, int(seed), device
         self.rank = int(os.environ.get("RANK", 0))
         with torch.random.fork_rng():
@@ -88,7 +85,6 @@ class Trainer:
         self.phase_map = torch.from_numpy(case.phase_map).to(device)
         self.wanted = torch.from_numpy(case.wanted()).float().to(device)
         self.shares = self.wanted.clone()  # of the phases in the output, lately
-        self.pairs = torch.zeros(len(REACHES), len(case.phases), 9, device=device)  # the same
         self.iteration, self.history, self.best, self.seconds = 0, [], {}, 0.0
         self.half = -(-recipe.iterations // 2)
 
@@ -140,7 +136,11 @@ class Trainer:
         ):
             optimiser.param_groups[0]["lr"] = full * r.rate(self.iteration)
         update = self.iteration % r.generator_every == 0
-        if r.norm and self.iteration >= self.half:
+        if r.renorm:
+            for norm in self.generator.norms:
+                norm.momentum = MOMENTUM
+                norm.share = min(1.0, max(0.0, (self.iteration / r.iterations - 0.2) / 0.3))
+        elif r.norm and self.iteration >= self.half:
             if self.iteration == self.half:
                 for model in (self.generator, self.model):
                     self.settle(model)
@@ -199,11 +199,6 @@ class Trainer:
                 found = mean_of_all(found)
                 self.shares += 0.01 * (found - self.shares)
                 loss = loss + r.balance * balance_loss(inner, self.shares, self.wanted)
-            if r.direction and case.normals is None:
-                number = self.iteration // r.generator_every % len(REACHES)
-                lately, found = self.pairs[number], pair_shares(inner, REACHES[number])
-                lately += 0.03 * (mean_of_all(found.detach().clone()) - lately)
-                loss = loss + r.direction * direction_loss(found, lately, self.wanted)
             self.update(self.optimisers[0], loss)  # line 14
             self.ema.update_parameters(self.generator)
             log["scores"] = scores.detach().float().view(3, -1).mean(1).tolist()
@@ -228,7 +223,8 @@ class Trainer:
         """Measure the statistics of batch normalisation on many windows.
 
         They are fixed for the second half of a training, so that it ends with the very generator
-        that will be used; before, averaged weights get statistics of their own.
+        that will be used; before, and with renormalisation, averaged weights get statistics of
+        their own at every check.
         """
         for norm in model.norms:
             norm.reset_running_stats()
@@ -241,7 +237,7 @@ class Trainer:
 
     def check(self, reference: dict) -> dict:
         """Measure the model on a part of the coarse volume and keep the best weights."""
-        if self.recipe.norm and self.iteration <= self.half:
+        if self.recipe.renorm or (self.recipe.norm and self.iteration <= self.half):
             self.settle(self.model)
         for buffer in self.model.buffers():  # statistics of normalisation
             if buffer.is_floating_point():
@@ -272,7 +268,7 @@ class Trainer:
             generator=self.generator.state_dict(),
             ema=self.ema.state_dict(),
             best=self.best_weights if self.best else {},
-            shares={"lately": self.shares, "pairs": self.pairs},
+            shares={"lately": self.shares},
             **nets,
             **steps,
         )
@@ -299,6 +295,5 @@ class Trainer:
             optimiser.load_state_dict(states[f"optimiser{i}"])
         self.best_weights = states.get("best", {})
         self.shares = states["shares"]["lately"].to(self.device)
-        self.pairs = states["shares"]["pairs"].to(self.device)
         for k, v in meta["where"].items():
             setattr(self, k, v)

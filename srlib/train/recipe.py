@@ -34,12 +34,12 @@ class Recipe:
     temperature: float = 100.0  # of the softmax in the voxel-wise loss, mode "blur"
     evenness: float = 100.0  # weight of the evenness loss
     balance: float = 0.0  # weight of the balance loss
-    direction: float = 0.0  # weight of the direction loss, for an isotropic case
     noise_channels: int = 1
     width: int = 32
     skip: bool = True
     finish: int = 16  # channels of the last layers, on the fine grid; 0 for none
     norm: bool = False  # batch normalisation in the generator, as in the published one
+    renorm: bool = False  # its own statistics give way by and by, not at once at half time
     fine_noise: bool = True  # a noise value for every fine voxel reaches the last layers
     hard: bool = False  # the critic sees the most likely phase, as the output has it
     ema: float = 0.998  # 0 keeps the last weights
@@ -59,7 +59,7 @@ class Recipe:
                         f"{name} must be a whole number, {least} or more, not {value!r}"
                     )
         rates = "lr_generator lr_critic penalty weight gate temperature evenness balance"
-        for name in [*rates.split(), "direction", "ema", "stop_below"]:
+        for name in [*rates.split(), "ema", "stop_below"]:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value >= 0:
                 raise ValueError(f"{name} must be a number, 0 or more, not {value!r}")
@@ -74,6 +74,8 @@ class Recipe:
             raise ValueError("the paper's network has no halo in training: use halo=0")
         if self.network == "paper" and self.norm:
             raise ValueError("norm is of the laptop network, the paper's always has it: norm=False")
+        if self.renorm and not self.norm:
+            raise ValueError("renorm is a way of norm: use norm=True with it")
         if self.slices is not None and not (isinstance(self.slices, int) and self.slices >= 1):
             raise ValueError(f"slices must be 1 or more, or None for all, not {self.slices!r}")
         least = 56 if self.network == "paper" else 8
@@ -163,6 +165,8 @@ AT_EIGHT = {"weight": 100.0, "evenness": 50.0, "fine_noise": False, "check_edge"
 # has all the noise that reaches it, as in inference: zeros beyond its border are another material.
 FROM_NOISE = {
     "norm": True,
+    "renorm": True,
+    "width": 24,
     "noise_channels": 8,
     "halo": 9,
     "window": 40,
@@ -171,8 +175,12 @@ FROM_NOISE = {
     "balance": 1000.0,
     "evenness": 10.0,
     "fine_noise": False,
-    "iterations": 4500,
+    "iterations": 1600,
+    "check_every": 400,
 }
+
+# The same for a material with directions: three critics learn more slowly than one.
+ANISOTROPIC_FROM_NOISE = FROM_NOISE | {"iterations": 2400}
 
 # Hidden phases at scale factor 8 are finer than a coarse voxel and come from noise too, in what
 # the anchor leaves them. With five critic steps the critic holds their shares by itself; with the
@@ -192,7 +200,7 @@ MERGED_AT_EIGHT = AT_EIGHT | {
 def laptop_changes(case) -> dict:
     """What the laptop profile changes for a :class:`srlib.data.Case`."""
     if case.lr is None:
-        return FROM_NOISE
+        return FROM_NOISE if case.normals is None else ANISOTROPIC_FROM_NOISE
     if len(case.phases) > len(case.lr_phases):
         return MERGED_AT_EIGHT if case.scale_factor == 8 else MERGED
     hidden = HIDDEN if case.one_sided else {}
