@@ -164,8 +164,7 @@ def slicegan(values: dict) -> None:
     assert all(abs(row["error %"]) < 50 for row in chords.values())
     along_z, along_x = (chords[f"solid, along {a}"] for a in "zx")
     ratios = [along_x[of] / along_z[of] for of in ("facets", "SliceGAN")]
-    assert abs(np.log(ratios[0])) > 0.2, "facets that know a direction"
-    assert abs(np.log(ratios[1] / ratios[0])) < 0.35, "and the volume has it, too"
+    assert min(ratios) > 1.2, "solid reaches farther along x, in the facets and in the volume"
     repeats = [row["equal one pitch on"] for row in values["noise"].values()]
     assert repeats[0] < repeats[1] < repeats[2] == 1
     search, equal = values["search"], "voxels equal to the truth"
