@@ -179,7 +179,7 @@ FROM_NOISE = {
     "check_every": 400,
 }
 
-# The same for a material with directions: three critics learn more slowly than one.
+# The same for a material with directions: each of three critics sees a third of the slices.
 ANISOTROPIC_FROM_NOISE = FROM_NOISE | {"iterations": 2400}
 
 # Hidden phases at scale factor 8 are finer than a coarse voxel and come from noise too, in what
