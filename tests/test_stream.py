@@ -165,7 +165,8 @@ def test_streaming_never_holds_the_volume(tmp_path, target):
     held = peak_of(lambda: infer.superres(model, lr, tile=8))
     names = (f"first{target}", f"second{target}")  # what else the process takes, it takes once
     streamed = [
-        peak_of(lambda n=name: superres_to_file(model, path, tmp_path / n, tile=8)) for name in names
+        peak_of(lambda n=name: superres_to_file(model, path, tmp_path / n, tile=8))
+        for name in names
     ]
     assert held > 0.9 * size
     assert min(streamed) < 0.5 * size
