@@ -90,7 +90,8 @@ class Case:
             if missing := [name for phase, name in enumerate(names) if phase not in there]:
                 image = "fine image" if what == "phases" else "coarse volume"
                 raise ValueError(
-                    f"no voxel of the {image} has the phase {missing[0]!r}: leave it out of {what}"
+                    f"no voxel of the {image} has phase {names.index(missing[0])}, "
+                    f"{missing[0]!r}: name in {what} those it has, in the order of their numbers"
                 )
         self._check_normals()
         wanted = self.wanted()
@@ -109,6 +110,12 @@ class Case:
                 raise ValueError(
                     f"lr_phases {self.lr_phases} are phases {self.phases} in another order: name "
                     "both in the order of the numbers in their files, and give the phase_map"
+                )
+            if self.phases != self.lr_phases:
+                warnings.warn(
+                    f"lr_phases {self.lr_phases} are taken for phases {self.phases} in this order: "
+                    "give them the same names, or a phase_map",
+                    stacklevel=3,
                 )
             self.phase_map = np.eye(n, dtype=np.float32)
         try:
@@ -165,14 +172,23 @@ class Case:
 def _check_labels(labels: np.ndarray, n: int, what: str, ndim: int) -> list[int]:
     if not isinstance(labels, np.ndarray) or labels.ndim != ndim:
         kind = f"{type(labels).__name__} of shape {getattr(labels, 'shape', 'unknown')}"
-        raise ValueError(f"the {what} must be a numpy array of {ndim} dimensions, not {kind}")
+        mend = "save the stack as one file of many pages" if ndim == 3 else "take one slice of it"
+        raise ValueError(
+            f"the {what} must be a numpy array of {ndim} dimensions, not {kind}: {mend}, or see "
+            "whether fine and coarse have changed places"
+        )
     if labels.size == 0:
         raise ValueError(f"the {what} is empty: its shape is {labels.shape}")
     if labels.dtype != np.uint8:
         raise ValueError(f"the {what} must be uint8 phases, not {labels.dtype}: see encode_labels")
-    found = np.flatnonzero(np.bincount(labels.ravel(), minlength=n)).tolist()
+    counts = np.bincount(labels.ravel(), minlength=n)
+    found = np.flatnonzero(counts).tolist()
     if max(found) >= n:
-        raise ValueError(f"the {what} has phases {found} but only {n} are named: name the others")
+        voxels = ", ".join(f"{phase} ({counts[phase]} voxels)" for phase in found)
+        raise ValueError(
+            f"the {what} has phases {voxels} but only {n} are named: name the others, remove stray "
+            "ones, or make phases of grey values by encode_labels"
+        )
     if len(found) == 1:
         raise ValueError(f"the {what} has one phase only ({found[0]}): there is nothing to learn")
     return found

@@ -35,7 +35,10 @@ def encode_labels(values: np.ndarray, labels: list[float] | None = None) -> np.n
         labels = found.tolist()
     unknown = np.setdiff1d(found, labels)
     if unknown.size:
-        raise ValueError(f"value {unknown[0]} is none of {list(labels)}: name every value")
+        raise ValueError(
+            f"value {unknown[0]} ({(values == unknown[0]).sum()} of {values.size}) is none of "
+            f"{list(labels)}: name every value in labels, or remove stray ones"
+        )
     order = np.argsort(labels)
     return order[np.searchsorted(np.asarray(labels)[order], values)].astype(np.uint8)
 
@@ -55,7 +58,7 @@ def read_labels(path: str | Path, labels: list[float] | None = None) -> np.ndarr
     """
     path = Path(path)
     if not path.exists():
-        raise ValueError(f"there is no file {path}: check the name, or run data/download.py")
+        raise ValueError(f"there is no file {path.absolute()}: check the name")
     colour = False
     try:
         if path.suffix == ".npy":
@@ -76,7 +79,10 @@ def read_labels(path: str | Path, labels: list[float] | None = None) -> np.ndarr
     values = values[0] if values.ndim == 3 and len(values) == 1 else values
     if values.ndim not in (2, 3):
         raise ValueError(f"{path.name} has the shape {values.shape}: a 2D or 3D image is needed")
-    return encode_labels(values, labels)
+    try:
+        return encode_labels(values, labels)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
 
 
 def _read_tiff(path: Path) -> tuple[np.ndarray, bool]:
@@ -107,7 +113,7 @@ def open_volume(path: str | Path):
     """
     path = Path(path)
     if not path.exists():
-        raise ValueError(f"there is no file {path}: check the name")
+        raise ValueError(f"there is no file {path.absolute()}: check the name")
     try:
         if path.suffix == ".zarr":
             import zarr

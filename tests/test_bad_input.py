@@ -206,11 +206,11 @@ CASES = {
     "one coarse phase": (lambda _: case(lr=labels((9, 9, 9), 1)), "one phase only"),
     "missing fine phase": (
         lambda _: case(hr=[labels((60, 50), 2), labels((40, 40), 2)]),
-        "no voxel of the fine image has the phase 'c': leave it out of phases",
+        "no voxel of the fine image has phase 2, 'c': name in phases those it has",
     ),
     "missing coarse phase": (
         lambda _: case(lr=2 * labels((9, 9, 9), 2)),
-        "no voxel of the coarse volume has the phase 'b': leave it out of lr_phases",
+        "no voxel of the coarse volume has phase 1, 'b': name in lr_phases those it has",
     ),
     "no phase map": (lambda _: two_of_three(), "say which of the 2 coarse phases"),
     "phase map on its side": (

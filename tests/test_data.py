@@ -1,5 +1,7 @@
 """Inputs: SR-01, SR-02, SR-18 to SR-21, SR-25, SR-33, the data ledger (P1f, P1g)."""
 
+import warnings
+
 import numpy as np
 import pytest
 import tifffile
@@ -45,7 +47,7 @@ def test_sr02_named_values_decide_the_order():
     assert encode_labels(image, [85, 0, 170]).tolist() == [[1, 2, 0], [0, 0, 1]]
     assert encode_labels(image, [170, 0, 85]).tolist() == [[1, 0, 2], [2, 2, 1]]
     assert encode_labels(image == 85, [1, 0]).tolist() == [[1, 1, 0], [0, 0, 1]]
-    with pytest.raises(ValueError, match="value 170 is none of"):
+    with pytest.raises(ValueError, match=r"value 170 \(1 of 6\) is none of"):
         encode_labels(image, [0, 85])
 
 
@@ -255,6 +257,22 @@ def test_images_of_which_one_lacks_a_phase_are_named():
     )
     with pytest.warns(UserWarning, match="fine image 1 has no 'c'"):
         Case("mine", hr, **given)
+
+
+def test_phases_with_other_names_in_the_coarse_volume_are_named():
+    hr = [np.arange(900).reshape(30, 30).astype(np.uint8) % 3]
+    names = dict(phases=["a", "b", "c"], lr_phases=["a", "b", "d"])
+    with pytest.warns(UserWarning, match="are taken for phases"):
+        Case("mine", hr, labels_volume(), 4, **names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Case("mine", hr, labels_volume(), 4, **names, phase_map=np.eye(3))
+
+
+def test_what_is_wrong_in_a_file_is_said_with_its_name(tmp_path):
+    tifffile.imwrite(tmp_path / "mine.tif", np.array([[0, 7], [85, 85]], np.uint8))
+    with pytest.raises(ValueError, match=r"mine.tif: value 7 \(1 of 4\) .* remove stray"):
+        read_labels(tmp_path / "mine.tif", [0, 85])
 
 
 def labels_volume() -> np.ndarray:

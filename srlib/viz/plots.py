@@ -225,18 +225,18 @@ def spectra(
         row[1].set_xlabel("cycles per px")
         row[1].set_xticks([-0.5, 0, 0.5])
         row[1].set_yticks([-0.5, 0, 0.5])
+        lines = {}
         for other, colour in zip(results, SOURCES[:2] + SOURCES[3:], strict=False):
             line = results[other][1]
             own = other == name
-            row[2].plot(
+            (lines[name if own else "the others"],) = row[2].plot(
                 np.arange(1, len(line)) / min(image.shape),
                 line[1:],
                 color=colour if own else "#bbbbbb",
-                label=other,
                 zorder=2 + own,
             )
         row[2].set_xlabel("cycles per px")
         row[2].set_ylabel("mean log magnitude")
         row[2].margins(x=0)
-        row[2].legend(handlelength=1.2)
+        row[2].legend(lines.values(), lines.keys(), handlelength=1.2)
     return figure
