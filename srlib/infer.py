@@ -231,8 +231,9 @@ def superres(
     The arguments are those of :func:`tiles`.
 
     Returns:
-        Phases ``uint8``, shape ``scale_factor * (n - 2 * crop)`` along each axis. Any tile size
-        gives the same voxels on the same device.
+        Phases ``uint8``, shape ``scale_factor * (n - 2 * crop)`` along each axis. The same
+        tile gives the same voxels on the same device; another tile may round otherwise, which
+        decides a voxel in ten million or so.
 
     Raises:
         ValueError: if the volume does not fit the model.
