@@ -15,7 +15,7 @@ def sweep(
     name: str,
     arms: Iterable[str],
     run: Callable[[str, int, Path], dict],
-    source: str,
+    source: str | Callable[[str], str],
     seeds: tuple[int, ...] = (0, 1),
 ) -> None:
     """Run what is missing of a study, as the command line says.
@@ -25,7 +25,7 @@ def sweep(
         name: Results are ``results/laptop/NAME-ARM-SEED.json``.
         arms: All there are; the command line may choose some.
         run: Makes the values of one arm and seed; gets a folder for what must survive a kill.
-        source: Of the data, ``"real"`` or ``"twin"``.
+        source: Of the data, ``"real"`` or ``"twin"``, or says so of an arm.
         seeds: Those that run if the command line names none.
     """
     arms = list(arms)
@@ -44,6 +44,7 @@ def sweep(
                 continue
             begin = time.perf_counter()
             values = run(arm, seed, chosen.work / arm)
-            how = dict(profile="laptop", source=source, seed=seed, device="cpu")
+            kind = source(arm) if callable(source) else source
+            how = dict(profile="laptop", source=kind, seed=seed, device="cpu")
             seconds = time.perf_counter() - begin
             results.write(file, values, **how, seconds=seconds, out_dir=chosen.out_dir)

@@ -128,7 +128,7 @@ def _real(name: str, arrays: list[np.ndarray], every: int) -> dict:
         lr = lr[::every, ::every, ::every]
     parts: dict = {"lr": lr, "hr": images}
     if name == "case4":
-        parts["fractions"] = _as_in_the_scan(lr, images[0])
+        parts["fractions"] = as_in_the_scan(lr, images[0])
     if images[0].ndim == 3:  # a stack for each direction
         parts["hr"] = [image for stack in images for image in stack]
         parts["normals"] = [axis for axis, stack in enumerate(images) for _ in stack]
@@ -149,7 +149,7 @@ def _twin(name: str, seed: int, edge: int) -> dict:
         truth, image = twins.composite(seed, (edge,) * 3), (628, 758)
         lr = simulate_lr(truth, 8, phase=1)["lr"]
         hr = [twins.composite(seed + 1_000_003, image, 0.58)]
-        return {"truth": truth, "lr": lr, "hr": hr, "fractions": _as_in_the_scan(lr, hr[0])}
+        return {"truth": truth, "lr": lr, "hr": hr, "fractions": as_in_the_scan(lr, hr[0])}
     make = twins.sofc if name.startswith("case3") else twins.cathode
     truth, lr = make(seed, (edge,) * 3), None
     if name == "case1":
@@ -160,7 +160,7 @@ def _twin(name: str, seed: int, edge: int) -> dict:
     return {"truth": truth, "lr": lr, "hr": [make(seed + 1_000_003, (4 * edge,) * 2)]}
 
 
-def _as_in_the_scan(lr: np.ndarray, image: np.ndarray) -> np.ndarray:
+def as_in_the_scan(lr: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Active material as in the scan of case 4; the rest is pore and binder as in its image."""
     pore, _, binder = np.bincount(image.ravel(), minlength=3)
     rest = (1 - lr.mean()) / (pore + binder)

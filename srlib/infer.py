@@ -13,6 +13,7 @@ from torch import nn
 from tqdm.std import tqdm
 
 from srlib.data import one_hot
+from srlib.degrade import exact_scale
 from srlib.models.laptop import upsample
 from srlib.precision import autocast
 
@@ -66,9 +67,11 @@ def check_volume(model: nn.Module, shape: tuple[int, ...], crop: int, tile: int 
     for name in ("scale_factor", "n_lr", "noise_channels", "halo"):
         if not hasattr(model, name):
             raise ValueError(f"the model has no {name}: load or train one with srlib")
-    if int(model.scale_factor) != model.scale_factor:
+    whole = int(model.scale_factor) == model.scale_factor
+    if not whole and not hasattr(model, "grid"):
         raise ValueError(
-            f"tiles need a whole scale factor, not {model.scale_factor}: call the model itself"
+            f"tiles of this network need a whole scale factor, not {model.scale_factor}: call the "
+            "model itself"
         )
     if len(shape) != 3:
         raise ValueError(f"the coarse volume must be (D, H, W), not of shape {tuple(shape)}")
@@ -80,11 +83,19 @@ def check_volume(model: nn.Module, shape: tuple[int, ...], crop: int, tile: int 
             f"a volume of shape {tuple(shape)} is gone after cutting {crop} voxels from each face: "
             "use a larger one, or crop=0"
         )
+    step = exact_scale(model.scale_factor).denominator
+    if any((n - 2 * crop) % step for n in shape) or (tile or step) % step:
+        raise ValueError(
+            f"at scale factor {model.scale_factor} tiles, and what is left of the volume after "
+            f"cutting {crop} from each face, must be multiples of {step} coarse voxels, not "
+            f"{tile or 'the default'} and {tuple(shape)} - {2 * crop}: cut the volume to that"
+        )
 
 
 def tile_edge(model: nn.Module, tile: int | None = None) -> int:
     """Coarse voxels an edge of a tile; None for 128 fine ones."""
-    return int(tile or max(1, TILE // int(model.scale_factor)))
+    scale = exact_scale(model.scale_factor)
+    return int(tile or scale.denominator * max(1, TILE // scale.numerator))
 
 
 def corners(shape: tuple[int, ...], tile: int, crop: int = 1) -> list[tuple]:
@@ -130,7 +141,7 @@ def tile_at(
     Raises:
         ValueError: if the tile holds phases that the model does not know.
     """
-    tile, halo, s = tile_edge(model, tile), model.halo, int(model.scale_factor)
+    tile, halo, s = tile_edge(model, tile), model.halo, exact_scale(model.scale_factor)
     device = next(model.parameters()).device
     stop = [min(c + tile, n - crop) for c, n in zip(corner, lr.shape, strict=True)]
     low = [max(c - halo, 0) for c in corner]
@@ -148,11 +159,12 @@ def tile_at(
             if getattr(model, "coarse_halo", 0):
                 labels = _argmax(model.logits(x, *_kept(model, inner, low, seed, period, x)))
             else:
-                fine = (slice(s * k.start, s * k.stop) for k in inner)
+                fine = (slice(int(s * k.start), int(s * k.stop)) for k in inner)
                 labels = _argmax(model.logits(x))[tuple(fine)]
     finally:
         model.train(training)
-    where = [slice(s * (c - crop), s * (b - crop)) for c, b in zip(corner, stop, strict=True)]
+    ends = zip(corner, stop, strict=True)
+    where = [slice(int(s * (c - crop)), int(s * (b - crop))) for c, b in ends]
     return tuple(where), labels.cpu().numpy()
 
 
@@ -200,7 +212,7 @@ def _argmax(logits: torch.Tensor) -> torch.Tensor:
 
 def _kept(model: nn.Module, inner: tuple, low: list[int], seed: int, period, x) -> tuple:
     """What else :meth:`LaptopGenerator.logits` needs to make the inner part of a tile."""
-    reach, f = model.halo - model.coarse_halo, int(model.scale_factor)
+    reach, f = model.halo - model.coarse_halo, model.grid
     ends = zip(inner, x.shape[2:], strict=True)
     keep = tuple(slice(max(k.start - reach, 0), min(k.stop + reach, n)) for k, n in ends)
     if not getattr(model, "fine_noise", False):
@@ -214,7 +226,7 @@ def _kept(model: nn.Module, inner: tuple, low: list[int], seed: int, period, x) 
 
 def output_shape(model: nn.Module, lr_shape: tuple[int, ...], crop: int = 1) -> tuple[int, ...]:
     """Shape of the super-resolved volume."""
-    return tuple(int(model.scale_factor) * (n - 2 * crop) for n in lr_shape)
+    return tuple(int(exact_scale(model.scale_factor) * (n - 2 * crop)) for n in lr_shape)
 
 
 def superres(
@@ -283,32 +295,32 @@ def generate(
 
 
 def interpolate(
-    lr: np.ndarray, n_phases: int, scale_factor: int, method: str = "linear", mode: str = "blur"
+    lr: np.ndarray, n_phases: int, scale_factor: float, method: str = "linear", mode: str = "blur"
 ) -> np.ndarray:
     """The baseline: repeat coarse phases, or interpolate them and take the most likely.
 
     Args:
         lr: Coarse phases ``(D, H, W)``.
         n_phases: Number of coarse phases.
-        scale_factor: Fine voxels per coarse voxel edge, a whole number.
+        scale_factor: Fine voxels per coarse voxel edge; a whole number for under-sampled data.
         method: ``"nearest"`` or ``"linear"``.
         mode: ``"nearest"`` for under-sampled data, whose coarse voxel i sits on fine voxel
             ``scale_factor * i``; ``"blur"`` for under-resolved, whose voxel covers a block.
 
     Returns:
-        Phases ``uint8``, ``scale_factor`` times as large.
+        Phases ``uint8``, ``scale_factor`` times as large (rounded down).
     """
     if method not in ("nearest", "linear"):
         raise ValueError(f"method must be 'nearest' or 'linear', not {method!r}")
-    if scale_factor != int(scale_factor) or scale_factor < 1:
-        raise ValueError(f"interpolation needs a whole scale factor, not {scale_factor}")
-    scale_factor = int(scale_factor)
+    scale = exact_scale(scale_factor)
+    if mode == "nearest" and scale.denominator > 1:
+        raise ValueError(f"under-sampled data have a whole scale factor, not {scale_factor}")
     if method == "nearest":
-        shift = scale_factor // 2 if mode == "nearest" else 0
+        shift = int(scale) // 2 if mode == "nearest" else 0
         fine = lr
         for axis in range(3):
-            index = (np.arange(lr.shape[axis] * scale_factor) + shift) // scale_factor
-            fine = fine.take(np.minimum(index, lr.shape[axis] - 1), axis)
+            index = (np.arange(int(lr.shape[axis] * scale)) + shift) * scale.denominator
+            fine = fine.take(np.minimum(index // scale.numerator, lr.shape[axis] - 1), axis)
         return fine
     registration = "corner" if mode == "nearest" else "centre"
-    return _argmax(upsample(one_hot(lr, n_phases)[None], scale_factor, registration)).numpy()
+    return _argmax(upsample(one_hot(lr, n_phases)[None], scale, registration)).numpy()

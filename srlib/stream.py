@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from srlib import infer, models
+from srlib.degrade import exact_scale
 from srlib.files import open_volume
 from srlib.journal import Journal
 
@@ -68,7 +69,7 @@ def superres_to_file(
     try:
         journal.begin()
         if not journal.done:
-            _create(partial, shape, int(model.scale_factor) * how["tile"])
+            _create(partial, shape, int(exact_scale(model.scale_factor) * how["tile"]))
         out = _open(partial, shape)
         rest = {"model": model, "how": how, "journal": journal}
         if client is None:

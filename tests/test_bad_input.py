@@ -287,6 +287,16 @@ TRAINING = {
         "needs a whole scale factor",
     ),
     "scale factor 16/3": (lambda _: models.LaptopGenerator(3, 3, 16 / 3), "resample the images"),
+    "scale factor 3": (
+        lambda _: models.LaptopGenerator(3, 3, 3, registration="centre"),
+        "is not 64/d for a whole number d",
+    ),
+    "tiles that divide voxels": (
+        lambda _: infer.superres(
+            models.LaptopGenerator(2, 2, 1.6, registration="centre"), labels((22, 22, 21), 2)
+        ),
+        "must be multiples of 5 coarse voxels",
+    ),
     "generator without phase map": (lambda _: models.LaptopGenerator(2, 3, 4), "give a phase_map"),
     "unknown device": (
         lambda _: train.fit_superres(case(), "smoke", device="gpu"),

@@ -147,6 +147,20 @@ def test_tiles_with_a_noise_value_for_every_fine_voxel_are_exact(scale_factor):
     assert np.array_equal(quiet[:, 3:], position_noise(0, 1, (8, 0, 9), (37, 40, 40), None, True))
 
 
+def test_tiles_at_a_fractional_scale_factor_are_exact():
+    torch.manual_seed(0)
+    model = LaptopGenerator(2, 2, 1.6, width=8, fine_noise=True, registration="centre")
+    lr = labels((22, 12, 7), 2)
+    whole = superres(model, lr, tile=40)
+    assert whole.shape == (32, 16, 8)
+    for tile in (5, 10):
+        assert np.array_equal(superres(model, lr, tile=tile), whole), tile
+    plain = infer.interpolate(lr[1:-1, 1:-1, 1:-1], 2, 1.6, "linear")
+    near = infer.interpolate(lr[1:-1, 1:-1, 1:-1], 2, 1.6, "nearest")
+    assert plain.shape == near.shape == whole.shape
+    assert near[:, 0, 0].tolist() == [lr[1 + int(i / 1.6), 1, 1] for i in range(32)]
+
+
 def test_a_volume_from_noise_alone_computes_no_more_than_its_fine_halo():
     model = LaptopGenerator(0, 2, 8, noise_channels=2, width=4)
     edges = []

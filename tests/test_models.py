@@ -163,6 +163,24 @@ def test_sr24_halo_of_the_laptop_generator_is_exact(axis, scale_factor, blocks, 
     assert reach(model, axis, 2 * model.halo + 5) == list(range(-model.halo, model.halo + 1))
 
 
+def test_a_fractional_scale_factor_samples_the_next_power_of_two():
+    """Between two voxels of the finer grid, the logits change linearly."""
+    torch.manual_seed(0)
+    fine = noisy(LaptopGenerator(2, 2, 2, width=4, registration="centre")).float().eval()
+    torch.manual_seed(0)
+    model = noisy(LaptopGenerator(2, 2, 1.6, width=4, registration="centre")).float().eval()
+    x = torch.randn(1, 3, 5, 5, 10)
+    rows, found = fine.logits(x)[0], model.logits(x)[0]
+    assert found.shape == (2, 8, 8, 16)
+    for axis, n in enumerate((8, 8, 16), start=1):
+        place = (torch.arange(n) + 0.5) * 1.25 - 0.5
+        low, between = place.long(), (place % 1).view([-1 if a == axis else 1 for a in range(4)])
+        rows = rows.index_select(axis, low) * (1 - between) + (
+            rows.index_select(axis, low + 1) * between
+        )
+    torch.testing.assert_close(found, rows)
+
+
 @pytest.mark.parametrize("norm", [False, True])
 def test_with_normalisation_the_voxels_of_a_block_start_alike(norm):
     """Otherwise the coarse grid is there before anything is learned."""

@@ -1,10 +1,13 @@
 """Our networks for two CPU cores: the expensive layers work on the coarse grid."""
 
+from fractions import Fraction
 from math import ceil, log2
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from srlib.degrade import exact_scale
 
 CHANNELS_LAST = torch.channels_last_3d  # several times faster on a CPU
 
@@ -16,15 +19,16 @@ def shuffle(x: Tensor) -> Tensor:
     return x.reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
 
 
-def upsample(x: Tensor, factor: int, registration: str) -> Tensor:
+def upsample(x: Tensor, factor: float | Fraction, registration: str) -> Tensor:
     """Linear interpolation of coarse values onto the fine grid.
 
     ``"corner"``: coarse voxel i sits on fine voxel ``factor * i`` (under-sampled data);
     ``"centre"``: it covers fine voxels ``factor * i`` to ``factor * (i + 1) - 1``.
     """
     if registration == "centre":
-        return F.interpolate(x, scale_factor=factor, mode="trilinear", align_corners=False)
-    size = [factor * n + 1 for n in x.shape[2:]]
+        size = [int(factor * n) for n in x.shape[2:]]
+        return F.interpolate(x, size=size, mode="trilinear", align_corners=False)
+    size = [int(factor) * n + 1 for n in x.shape[2:]]
     x = F.pad(x, (0, 1) * 3, mode="replicate")
     return F.interpolate(x, size=size, mode="trilinear", align_corners=True)[..., :-1, :-1, :-1]
 
@@ -109,7 +113,8 @@ class LaptopGenerator(nn.Module):
     Args:
         n_lr: Coarse phases m; 0 to make a volume from noise alone (SliceGAN).
         n_phases: Fine phases n.
-        scale_factor: 2, 4 or 8.
+        scale_factor: 64/d for a whole number d in 8..32, so 2, 4, 8 or a fraction such as 1.6: then
+            all layers work on the grid of the next power of two, and the logits are interpolated.
         noise_channels: Channels of N(0, 1) noise beside the coarse phases; 0 is deterministic.
         width: Channels of the hidden layers.
         blocks: Residual blocks on the coarse grid.
@@ -141,10 +146,11 @@ class LaptopGenerator(nn.Module):
         norm: bool = False,
     ) -> None:
         super().__init__()
-        if scale_factor not in (2, 4, 8):
+        scale = exact_scale(scale_factor)
+        if scale == 1 or (scale not in (2, 4, 8) and registration == "corner"):
             raise ValueError(
-                f"the laptop generator has scale factors 2, 4 and 8, not {scale_factor}: "
-                "resample the images to one of these"
+                f"the laptop generator has scale factors 2, 4, 8, and for under-resolved images "
+                f"fractions above 1, not {scale_factor}: resample the images to one of these"
             )
         if not n_lr and not noise_channels:
             raise ValueError(
@@ -169,8 +175,10 @@ class LaptopGenerator(nn.Module):
         )
         self.fine_noise = bool(fine_noise and finish)
         self.n_lr, self.n_phases, self.noise_channels = n_lr, n_phases, noise_channels
-        self.scale_factor, self.registration = int(scale_factor), registration
-        steps = int(log2(scale_factor))
+        self.scale, self.registration = scale, registration
+        self.scale_factor = int(scale) if scale.denominator == 1 else float(scale)
+        steps = ceil(log2(scale))
+        self.grid = 2**steps  # voxels of the last layers' grid per coarse voxel edge
         self.first = Conv3d(n_lr + noise_channels, width)
         self.coarse = nn.Sequential(*(Residual(width) for _ in range(blocks)))
         self.up = nn.ModuleList(Conv3d(width, 8 * width) for _ in range(steps - 1))
@@ -221,7 +229,7 @@ class LaptopGenerator(nn.Module):
         noise ``(B, 1, ...)`` of that part, uniform with variance 1; None draws it. ``part``, a part
         of ``x`` within ``keep``, is what comes back; every layer leaves out what cannot reach it.
         """
-        f = self.scale_factor
+        f = self.grid
         keep = keep or tuple(slice(0, n) for n in x.shape[2:])
         part = part or keep
         origin = [k.start for k in keep]
@@ -255,7 +263,11 @@ class LaptopGenerator(nn.Module):
                     z = cut(z, [f * a for a in origin], start, out.shape[2:])
                 seen = torch.cat([out, z], 1)
             out = out + self.finish(seen).float()
-        return near(out, start, f, 0)[0]
+        out = near(out, start, f, 0)[0]
+        if self.scale == f:
+            return out
+        size = [int(n * self.scale / f) for n in out.shape[2:]]
+        return F.interpolate(out, size=size, mode="trilinear", align_corners=False)
 
     def forward(
         self,

@@ -16,12 +16,15 @@ from srlib.train.adversarial import Trainer, slice_volume
 from srlib.train.processes import anyone, choose_device
 from srlib.train.quality import LIMITS, quality
 from srlib.train.recipe import PROFILES, Recipe, laptop_changes
+from srlib.train.supervised import fit_cnn, fit_supervised
 
 __all__ = [
     "LIMITS",
     "PROFILES",
     "Recipe",
     "Trainer",
+    "fit_cnn",
+    "fit_supervised",
     "fit_superres",
     "laptop_changes",
     "quality",

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srlib import checkpoint, metrics
 from srlib.data import Case, one_hot, sample_cubes, sample_squares
+from srlib.degrade import exact_scale
 from srlib.infer import generate, superres
 from srlib.losses import (
     balance_loss,
@@ -49,10 +50,10 @@ class Trainer:
     """
 
     def __init__(self, case: Case, recipe: Recipe, seed: int, device: torch.device) -> None:
-        if case.scale_factor != int(case.scale_factor):
+        if case.scale_factor != int(case.scale_factor) and recipe.network == "paper":
             raise ValueError(
-                f"a training is checked tile by tile, which needs a whole scale factor, not "
-                f"{case.scale_factor}: resample the fine images to one"
+                f"a training is checked tile by tile, which needs a whole scale factor for the "
+                f"paper's network, not {case.scale_factor}: resample the fine images to one"
             )
         if recipe.match > 1 and case.lr is None:
             raise ValueError(
@@ -106,7 +107,7 @@ class Trainer:
             keep = (slice(r.halo - beyond, edge - r.halo + beyond),) * 3
             fine = None
             if self.model.fine_noise:
-                size = (r.batch, 1, *(r.window + 2 * beyond * int(case.scale_factor),) * 3)
+                size = (r.batch, 1, *(self.model.grid * (edge - 2 * (r.halo - beyond)),) * 3)
                 fine = (3**0.5 * (2 * torch.rand(size, generator=rng) - 1)).to(self.device)
             extra = [keep, fine, part]
         return lr, x.contiguous(memory_format=torch.channels_last_3d), extra
@@ -247,7 +248,10 @@ class Trainer:
             inner = None
             labels = generate(self.model, (int(self.case.scale_factor) * edge // 2,) * 3, self.seed)
         else:
-            part = self.case.lr[:edge, :edge, :edge]
+            step = exact_scale(self.case.scale_factor).denominator  # what tiles must divide
+            part = self.case.lr[
+                tuple(slice((min(edge, n) - 2) // step * step + 2) for n in self.case.lr.shape)
+            ]
             inner, labels = part[1:-1, 1:-1, 1:-1], superres(self.model, part, seed=self.seed)
         found = {"iteration": self.iteration, **quality(labels, inner, self.case, reference)}
         found["volume_fractions"] = metrics.volume_fractions(labels, len(self.case.phases)).tolist()

@@ -4,6 +4,7 @@ import numpy as np
 
 from srlib import metrics
 from srlib.data import Case
+from srlib.degrade import exact_scale
 
 LIMITS = {
     "fractions": 0.03,
@@ -46,7 +47,7 @@ def quality(labels: np.ndarray, lr: np.ndarray | None, case: Case, reference: di
         "fractions": float(np.abs(fractions).mean()),
         "areas": float(np.nanmean(np.abs(list(found["area_error"].values())))),
         "s2": float(found["s2_mean"]),
-        "imprint": float(metrics.grid_imprint(labels, round(scale))),
+        "imprint": float(metrics.grid_imprint(labels, exact_scale(scale).numerator)),
         "anisotropy": float(metrics.anisotropy(labels)) if case.normals is None else 0.0,
         "lost": 1 - kept,
     }

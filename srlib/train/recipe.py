@@ -36,6 +36,7 @@ class Recipe:
     balance: float = 0.0  # weight of the balance loss
     noise_channels: int = 1
     width: int = 32
+    blocks: int = 2  # residual blocks on the coarse grid
     skip: bool = True
     finish: int = 16  # channels of the last layers, on the fine grid; 0 for none
     norm: bool = False  # batch normalisation in the generator, as in the published one
@@ -51,7 +52,10 @@ class Recipe:
         if self.network not in ("laptop", "paper"):
             raise ValueError(f"network must be 'laptop' or 'paper', not {self.network!r}")
         counts = "iterations window batch critic_steps generator_every width check_every check_edge"
-        for least, names in ((1, counts), (0, "halo crop warmup noise_channels finish match")):
+        for least, names in (
+            (1, counts),
+            (0, "halo crop warmup noise_channels finish match blocks"),
+        ):
             for name in names.split():
                 value = getattr(self, name)
                 if not isinstance(value, int) or value < least:
@@ -135,6 +139,7 @@ def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
             case.scale_factor,
             recipe.noise_channels,
             width=recipe.width,
+            blocks=recipe.blocks,
             registration="corner" if case.mode == "nearest" else "centre",
             phase_map=case.phase_map.tolist(),
             skip=recipe.skip,

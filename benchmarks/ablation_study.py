@@ -1,0 +1,196 @@
+"""SuperRes, one change at a time, on an electrode of which every fine voxel is known.
+
+``python -m benchmarks.ablation_study`` trains what is missing of the tables in chapters 20 to 25,
+each arm and seed in five to ten minutes on one core, and writes
+``results/laptop/ablation-ARM-SEED.json``. An arm that was interrupted goes on at its last
+checkpoint, or starts anew.
+
+All arms train on the same coarse volume and are judged on the same part of it, of which the CNN has
+seen nothing: it learns from the other half.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+from tqdm.std import tqdm
+
+from benchmarks import ablation_judge
+from benchmarks.study import sweep
+from srlib import data, degrade, infer, train
+
+# A fifth of a training: enough to tell arms apart, not to print a volume.
+STUDY = {"iterations": 1200, "width": 16, "window": 40, "critic_steps": 1}
+CNN = {"iterations": 1000}
+SEEN = 136  # fine planes from which on the CNN learns
+SIDE = 64  # pixels an edge of a small fine image
+
+
+def same(case: data.Case) -> data.Case:
+    """No change."""
+    return case
+
+
+def scaled(scale: float) -> Callable:
+    """The coarse volume of another microscope."""
+
+    def change(case: data.Case) -> data.Case:
+        lr = degrade.simulate_lr(case.truth, scale, phase=1)["lr"]
+        return replace(case, lr=lr, scale_factor=scale)
+
+    return change
+
+
+def alone(case: data.Case, hr: list) -> data.Case:
+    """Other fine images; as much active material as in the scan, since one image may be off."""
+    return replace(case, hr=hr, fractions=data.as_in_the_scan(case.lr, hr[0]))
+
+
+def image(edge: int, plain: bool = False) -> Callable:
+    """A square of one image instead of nine whole images."""
+
+    def change(case: data.Case) -> data.Case:
+        hr = [case.hr[4][:edge, :edge].copy()]
+        return alone(replace(case, augment=(False,) * 3 if plain else None), hr)
+
+    return change
+
+
+def tiles(case: data.Case) -> data.Case:
+    """One image, cut into squares."""
+    image = case.hr[4]
+    places = [(y, x) for y in range(0, len(image), SIDE) for x in range(0, len(image), SIDE)]
+    return replace(case, hr=[image[y : y + SIDE, x : x + SIDE].copy() for y, x in places])
+
+
+def biased(rank: float) -> Callable:
+    """The square whose share of binder, among what is not active, has a rank of 0 to 1."""
+
+    def change(case: data.Case) -> data.Case:
+        squares = [
+            image[y : y + 96, x : x + 96]
+            for image in case.hr
+            for y in range(0, 161, 32)
+            for x in range(0, 161, 32)
+        ]
+        squares.sort(key=lambda s: (s == 2).sum() / (s != 1).sum())
+        return alone(case, [squares[round(rank * (len(squares) - 1))].copy()])
+
+    return change
+
+
+def coarse(edge: int) -> Callable:
+    """A smaller part of the coarse volume to learn from."""
+    return lambda case: replace(case, lr=case.lr[:edge, :edge, :edge].copy())
+
+
+def seen_as(mode: str) -> Callable:
+    """The loss of another microscope: the wrong physics."""
+    return lambda case: replace(case, mode=mode)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one arm changes.
+
+    Attributes:
+        recipe: Fields of :class:`srlib.train.Recipe`; None for the supervised CNN.
+        case: Makes the inputs of this arm of those of the first.
+        name: The case.
+        scale: The scale factor after ``case``.
+    """
+
+    recipe: dict | None = field(default_factory=dict)
+    case: Callable = same
+    name: str = "electrode"
+    scale: float = 4
+
+
+ARMS = {
+    "recipe": Arm(),
+    "scale-1.6": Arm(case=scaled(1.6), scale=1.6),
+    "scale-2": Arm(case=scaled(2), scale=2),
+    "scale-8": Arm({"critic_steps": 5}, scaled(8), scale=8),
+    "cnn-1.6": Arm(None, scaled(1.6), scale=1.6),
+    "cnn-2": Arm(None, scaled(2), scale=2),
+    "cnn-4": Arm(None),
+    "cnn-8": Arm(None, scaled(8), scale=8),
+    "noise-0": Arm({"noise_channels": 0}),
+    "weight-0": Arm({"weight": 0.0}),
+    "weight-3": Arm({"weight": 3.0}),
+    "weight-300": Arm({"weight": 300.0}),
+    "gate-0": Arm({"gate": 0.0}),
+    "gate-0.02": Arm({"gate": 0.02}),
+    "crop-0": Arm({"crop": 0}),
+    "blocks-0": Arm({"blocks": 0}),
+    "blocks-4": Arm({"blocks": 4}),
+    "sampled": Arm(case=seen_as("nearest")),
+    "anode": Arm(name="case3"),
+    "anode-blurred": Arm(case=seen_as("blur"), name="case3"),
+    "image-1": Arm(case=image(256)),
+    "image-1-quarter": Arm(case=image(128)),
+    "image-1-sixteenth": Arm(case=image(SIDE)),
+    "image-1-sixteenth-plain": Arm(case=image(SIDE, plain=True)),
+    "image-1-tiles": Arm(case=tiles),
+    "binder-low": Arm(case=biased(0.02)),
+    "binder-middle": Arm(case=biased(0.5)),
+    "binder-high": Arm(case=biased(0.98)),
+    "coarse-32": Arm(case=coarse(32)),
+    "coarse-16": Arm(case=coarse(16)),
+    "coarse-16-noise-0": Arm({"noise_channels": 0}, coarse(16)),
+}
+
+
+@cache
+def known(name: str) -> data.Case:
+    """The inputs of the first arm."""
+    return data.load(name, source(name))
+
+
+def source(name: str) -> str:
+    """Of the data: the files of the anode have no truth."""
+    return "real" if name == "electrode" else "twin"
+
+
+def trained(arm: Arm, seed: int, work: Path) -> tuple[torch.nn.Module, list, data.Case, dict]:
+    """A network, its critics, its inputs, and the seconds and losses of its training."""
+    case = arm.case(known(arm.name))
+    if arm.recipe is None:
+        first = int(SEEN / arm.scale)
+        pairs = replace(case, lr=case.lr[first:], truth=case.truth[SEEN:])
+        model = train.fit_cnn(pairs, seed=seed, device="cpu", out=work / f"{seed}.ckpt", **CNN)
+        return model, [], case, {"seconds": model.meta["seconds"], "losses": []}
+    changes = train.laptop_changes(case) | STUDY | arm.recipe
+    recipe = replace(train.PROFILES["laptop"], **changes)
+    trainer = train.Trainer(case, recipe, seed, torch.device("cpu"))
+    steps = tqdm(range(recipe.iterations), desc=f"{work.name}, seed {seed}", mininterval=5)
+    losses = [trainer.step() for _ in steps]
+    kept = [{k: step[k] for k in ("voxelwise", "style", "gap")} for step in losses[::20]]
+    how = {"seconds": steps.format_dict["elapsed"], "losses": kept}
+    return trainer.model, trainer.critics, case, how
+
+
+def run(arm: str, seed: int, work: Path) -> dict:
+    """Train one arm with one seed, and judge its averaged weights on the same part as all."""
+    how = ARMS[arm]
+    model, critics, case, training = trained(how, seed, work)
+    start = known(how.name)
+    judged = case if how.scale != 4 else start
+    slab = judged.lr[: int(ablation_judge.SLAB / how.scale)]
+    whole = infer.superres(model, slab, seed, crop=0, progress=False)
+    return {
+        "change": {} if how.recipe is None else dict(how.recipe),
+        "pixels": sum(image.size for image in case.hr),
+        "fractions": case.wanted().tolist(),
+        **ablation_judge.judge(model, judged, whole, seed),
+        **ablation_judge.memory(critics, case, start, whole, seed),
+        **training,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "threads": torch.get_num_threads(),
+    }
+
+
+if __name__ == "__main__":
+    sweep(__doc__, "ablation", ARMS, run, lambda arm: source(ARMS[arm].name))
