@@ -23,7 +23,6 @@ from srlib import data, degrade, infer, train
 
 # A fifth of a training: enough to tell arms apart, not to print a volume.
 STUDY = {"iterations": 1200, "width": 16, "window": 40, "critic_steps": 1}
-CNN = {"iterations": 1000}
 SEEN = 136  # fine planes from which on the CNN learns
 SIDE = 64  # pixels an edge of a small fine image
 
@@ -159,8 +158,10 @@ def trained(arm: Arm, seed: int, work: Path) -> tuple[torch.nn.Module, list, dat
     case = arm.case(known(arm.name))
     if arm.recipe is None:
         first = int(SEEN / arm.scale)
+        recipe = train.Recipe(width=STUDY["width"], window=STUDY["window"])
+        how = dict(seed=seed, device="cpu", out=work / f"{seed}.ckpt", recipe=recipe)
         pairs = replace(case, lr=case.lr[first:], truth=case.truth[SEEN:])
-        model = train.fit_cnn(pairs, seed=seed, device="cpu", out=work / f"{seed}.ckpt", **CNN)
+        model = train.fit_cnn(pairs, **how)
         return model, [], case, {"seconds": model.meta["seconds"], "losses": []}
     changes = train.laptop_changes(case) | STUDY | arm.recipe
     recipe = replace(train.PROFILES["laptop"], **changes)

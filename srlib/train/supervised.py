@@ -106,7 +106,12 @@ def fit_supervised(
 
 
 def fit_cnn(
-    case: Case, iterations: int = 1000, seed: int = 0, device: str | None = None, **how
+    case: Case,
+    iterations: int = 1000,
+    seed: int = 0,
+    device: str | None = None,
+    recipe: Recipe | None = None,
+    **how,
 ) -> nn.Module:
     """A 3D CNN that learns the fine phases of a coarse volume from a truth (the baseline).
 
@@ -116,13 +121,14 @@ def fit_cnn(
     Args:
         case: With a ``truth``; a part that is not judged afterwards.
         iterations, seed, device, how: As in :func:`fit_supervised`.
+        recipe: Of the network and its window; None for the laptop profile's.
 
     Raises:
         ValueError: if the case has no truth or no coarse volume.
     """
     if case.truth is None or case.lr is None:
         raise ValueError("a CNN learns from pairs: give a case with lr and truth")
-    recipe = replace(Recipe(), noise_channels=0, fine_noise=False)
+    recipe = replace(recipe or Recipe(), noise_channels=0, fine_noise=False)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model, _ = build(case, recipe)
