@@ -19,10 +19,8 @@ from tqdm.std import tqdm
 
 from benchmarks import ablation_judge
 from benchmarks.study import sweep
-from srlib import data, degrade, infer, train
+from srlib import data, degrade, infer, models, train
 
-# A fifth of a training: enough to tell arms apart, not to print a volume.
-STUDY = {"iterations": 1200, "width": 16, "window": 40, "critic_steps": 1}
 SEEN = 136  # fine planes from which on the CNN learns
 SIDE = 64  # pixels an edge of a small fine image
 
@@ -153,44 +151,50 @@ def source(name: str) -> str:
     return "real" if name == "electrode" else "twin"
 
 
-def trained(arm: Arm, seed: int, work: Path) -> tuple[torch.nn.Module, list, data.Case, dict]:
-    """A network, its critics, its inputs, and the seconds and losses of its training."""
+def trained(arm: Arm, seed: int, work: Path) -> tuple[torch.nn.Module, list, data.Case]:
+    """A network, its critics and its inputs."""
     case = arm.case(known(arm.name))
     if arm.recipe is None:
         first = int(SEEN / arm.scale)
-        recipe = train.Recipe(width=STUDY["width"], window=STUDY["window"])
+        recipe = train.Recipe(width=train.STUDY["width"], window=train.STUDY["window"])
         how = dict(seed=seed, device="cpu", out=work / f"{seed}.ckpt", recipe=recipe)
         pairs = replace(case, lr=case.lr[first:], truth=case.truth[SEEN:])
         model = train.fit_cnn(pairs, **how)
-        return model, [], case, {"seconds": model.meta["seconds"], "losses": []}
-    changes = train.laptop_changes(case) | STUDY | arm.recipe
+        about = {"case": case.name, "source": case.source, "profile": "study", "losses": []}
+        model.meta |= about | {"data_sha256": pairs.key()[0], "voxel_nm": case.voxel_nm}
+        return model, [], case
+    changes = train.laptop_changes(case) | train.STUDY | arm.recipe
     recipe = replace(train.PROFILES["laptop"], **changes)
     trainer = train.Trainer(case, recipe, seed, torch.device("cpu"))
     steps = tqdm(range(recipe.iterations), desc=f"{work.name}, seed {seed}", mininterval=5)
     losses = [trainer.step() for _ in steps]
     kept = [{k: step[k] for k in ("voxelwise", "style", "gap")} for step in losses[::20]]
-    how = {"seconds": steps.format_dict["elapsed"], "losses": kept}
-    return trainer.model, trainer.critics, case, how
+    trainer.seconds = steps.format_dict["elapsed"]
+    trainer.model.meta = trainer.about("study") | {"losses": kept}
+    return trainer.model, trainer.critics, case
 
 
 def run(arm: str, seed: int, work: Path) -> dict:
     """Train one arm with one seed, and judge its averaged weights on the same part as all."""
     how = ARMS[arm]
-    model, critics, case, training = trained(how, seed, work)
+    model, critics, case = trained(how, seed, work)
     start = known(how.name)
     judged = case if how.scale != 4 else start
     slab = judged.lr[: int(ablation_judge.SLAB / how.scale)]
     whole = infer.superres(model, slab, seed, crop=0, progress=False)
-    return {
+    values = {
         "change": {} if how.recipe is None else dict(how.recipe),
         "pixels": sum(image.size for image in case.hr),
         "fractions": case.wanted().tolist(),
         **ablation_judge.judge(model, judged, whole, seed),
         **ablation_judge.memory(critics, case, start, whole, seed),
-        **training,
+        "training_seconds": model.meta["seconds"],
+        "losses": model.meta.pop("losses"),
         "parameters": sum(p.numel() for p in model.parameters()),
         "threads": torch.get_num_threads(),
     }
+    models.export(model, work / f"{arm}-{seed}.safetensors")
+    return values
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Networks, one file per architecture, and their weights on disk."""
 
+import json
 from pathlib import Path
 
 from torch import nn
@@ -16,6 +17,22 @@ def save(model: nn.Module, path: str | Path, meta: dict | None = None) -> Path:
     """Write a model's weights, its configuration and ``meta`` to one ``.safetensors`` file."""
     about = {"model": type(model).__name__, "config": model.config, **(meta or {})}
     return checkpoint.write(path, model.state_dict(), about)
+
+
+def export(model: nn.Module, path: str | Path) -> Path:
+    """Write weights to ship, and their ``.meta`` beside them as JSON.
+
+    The model's weights are rounded to 16 bits on the way, half the size; what statistics of
+    normalisation there are stay as they are.
+    """
+    path = Path(path)
+    model.bfloat16()
+    if hasattr(model, "norms"):
+        model.norms.float()
+    save(model, path, model.meta)
+    side = json.dumps({**model.meta, "config": model.config}, indent=1) + "\n"
+    checkpoint.write_atomic(path.with_suffix(".json"), side.encode())
+    return path
 
 
 def load(path_or_name: str | Path) -> nn.Module:

@@ -1,26 +1,25 @@
 """Training: recipes, the adversarial loop, and the two ways to start it."""
 
 import time
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 from tqdm.std import tqdm
 
-from srlib import metrics, results
+from srlib import metrics
 from srlib.data import Case
-from srlib.precision import number_format
 from srlib.train.adversarial import Trainer, slice_volume
 from srlib.train.processes import anyone, choose_device
 from srlib.train.quality import LIMITS, quality
-from srlib.train.recipe import PROFILES, Recipe, laptop_changes
+from srlib.train.recipe import PROFILES, STUDY, Recipe, laptop_changes
 from srlib.train.supervised import fit_cnn, fit_supervised
 
 __all__ = [
     "LIMITS",
     "PROFILES",
+    "STUDY",
     "Recipe",
     "Trainer",
     "fit_cnn",
@@ -125,20 +124,6 @@ def fit_superres(
     bar.close()
     model = trainer.model
     model.load_state_dict(trainer.best_weights)
-    model.meta = {
-        "case": case.name,
-        "source": case.source,
-        "profile": profile,
-        "recipe": asdict(recipe),
-        "seed": trainer.seed,
-        "data_sha256": case.key()[0],
-        "voxel_nm": case.voxel_nm,
-        "commit": results.commit(),
-        "device": str(device),
-        "numbers": str(number_format(device)).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "seconds": round(trainer.seconds, 1),
-        "best_iteration": trainer.best["iteration"],
-        "history": trainer.history,
-    }
+    best = {"best_iteration": trainer.best["iteration"], "history": trainer.history}
+    model.meta = trainer.about(profile) | best
     return model.eval()

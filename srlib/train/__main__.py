@@ -1,11 +1,10 @@
 """``python -m srlib.train case3 --profile laptop --seed 0 --out DIR``."""
 
 import argparse
-import json
 import os
 from pathlib import Path
 
-from srlib import checkpoint, data, models
+from srlib import data, models
 from srlib.train import PROFILES, fit_superres
 
 
@@ -25,12 +24,7 @@ def main(arguments: list[str] | None = None) -> Path:
         model = fit_superres(case, a.profile, a.seed, a.device, a.seconds, out=a.out)
         path = a.out / f"{case.name}-{case.source}-{a.seed}.safetensors"
         if int(os.environ.get("RANK", 0)) == 0:
-            model.bfloat16()  # half the size; rounds what 32-bit numbers trained
-            if hasattr(model, "norms"):
-                model.norms.float()
-            models.save(model, path, model.meta)
-            side = json.dumps({**model.meta, "config": model.config}, indent=1) + "\n"
-            checkpoint.write_atomic(path.with_suffix(".json"), side.encode())
+            models.export(model, path)
             print(f"{path}: {model.meta['seconds']} s, best at {model.meta['best_iteration']}")
     except (ValueError, OSError) as error:
         raise SystemExit(f"srlib.train: {error}") from None

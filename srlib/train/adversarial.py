@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from srlib import checkpoint, metrics
+from srlib import checkpoint, metrics, results
 from srlib.data import Case, one_hot, sample_cubes, sample_squares
 from srlib.degrade import exact_scale
 from srlib.infer import generate, superres
@@ -22,7 +22,7 @@ from srlib.losses import (
     gradient_penalty,
     voxelwise_loss,
 )
-from srlib.precision import autocast
+from srlib.precision import autocast, number_format
 from srlib.train.processes import mean_of_all, same_on_all
 from srlib.train.quality import quality
 from srlib.train.recipe import Recipe, build
@@ -263,6 +263,23 @@ class Trainer:
             self.best = {"rank": rank, "iteration": self.iteration}
             self.best_weights = {k: v.clone() for k, v in self.model.state_dict().items()}
         return found
+
+    def about(self, profile: str) -> dict:
+        """What should be known of the weights of this training."""
+        return {
+            "case": self.case.name,
+            "source": self.case.source,
+            "profile": profile,
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+            "data_sha256": self.case.key()[0],
+            "voxel_nm": self.case.voxel_nm,
+            "commit": results.commit(),
+            "device": str(self.device),
+            "numbers": str(number_format(self.device)).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "seconds": round(self.seconds, 1),
+        }
 
     def save(self, path: Path) -> None:
         """Write all that a continued training needs, atomically."""

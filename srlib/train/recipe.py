@@ -202,6 +202,11 @@ MERGED_AT_EIGHT = AT_EIGHT | {
 }
 
 
+# Changes of either for a comparison of many trainings: five minutes each, enough to tell arms
+# apart and not to print a volume.
+STUDY = {"iterations": 1200, "width": 16, "window": 40, "critic_steps": 1}
+
+
 def laptop_changes(case) -> dict:
     """What the laptop profile changes for a :class:`srlib.data.Case`."""
     if case.lr is None:
