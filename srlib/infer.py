@@ -14,7 +14,7 @@ from tqdm.std import tqdm
 
 from srlib.data import one_hot
 from srlib.degrade import exact_scale
-from srlib.models.laptop import upsample
+from srlib.interpolation import interpolate, most_likely  # noqa: F401 (belong to this interface)
 from srlib.precision import autocast
 
 FINE = 1 << 62  # sets the seed of noise on the fine grid apart
@@ -157,10 +157,10 @@ def tile_at(
     try:
         with torch.inference_mode(), autocast(device):
             if getattr(model, "coarse_halo", 0):
-                labels = _argmax(model.logits(x, *_kept(model, inner, low, seed, period, x)))
+                labels = most_likely(model.logits(x, *_kept(model, inner, low, seed, period, x)))
             else:
                 fine = (slice(int(s * k.start), int(s * k.stop)) for k in inner)
-                labels = _argmax(model.logits(x))[tuple(fine)]
+                labels = most_likely(model.logits(x))[tuple(fine)]
     finally:
         model.train(training)
     ends = zip(corner, stop, strict=True)
@@ -198,16 +198,6 @@ def tiles(
     check_volume(model, lr.shape, crop, tile)
     for corner in bar(corners(lr.shape, tile_edge(model, tile), crop), lr.shape, progress):
         yield tile_at(model, lr, corner, seed, tile, crop, period)
-
-
-def _argmax(logits: torch.Tensor) -> torch.Tensor:
-    """Phases ``uint8`` of logits ``(1, n, D, H, W)``; several times faster than torch.argmax."""
-    best = logits[0, 0]
-    labels = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
-    for phase in range(1, logits.shape[1]):
-        labels.masked_fill_(logits[0, phase] > best, phase)
-        best = torch.maximum(best, logits[0, phase])
-    return labels
 
 
 def _kept(model: nn.Module, inner: tuple, low: list[int], seed: int, period, x) -> tuple:
@@ -292,35 +282,3 @@ def generate(
     period = sizes if periodic else None
     out = superres(model, nothing, seed, tile, model.halo, period, progress)
     return out[tuple(slice(n) for n in shape)]
-
-
-def interpolate(
-    lr: np.ndarray, n_phases: int, scale_factor: float, method: str = "linear", mode: str = "blur"
-) -> np.ndarray:
-    """The baseline: repeat coarse phases, or interpolate them and take the most likely.
-
-    Args:
-        lr: Coarse phases ``(D, H, W)``.
-        n_phases: Number of coarse phases.
-        scale_factor: Fine voxels per coarse voxel edge; a whole number for under-sampled data.
-        method: ``"nearest"`` or ``"linear"``.
-        mode: ``"nearest"`` for under-sampled data, whose coarse voxel i sits on fine voxel
-            ``scale_factor * i``; ``"blur"`` for under-resolved, whose voxel covers a block.
-
-    Returns:
-        Phases ``uint8``, ``scale_factor`` times as large (rounded down).
-    """
-    if method not in ("nearest", "linear"):
-        raise ValueError(f"method must be 'nearest' or 'linear', not {method!r}")
-    scale = exact_scale(scale_factor)
-    if mode == "nearest" and scale.denominator > 1:
-        raise ValueError(f"under-sampled data have a whole scale factor, not {scale_factor}")
-    if method == "nearest":
-        shift = int(scale) // 2 if mode == "nearest" else 0
-        fine = lr
-        for axis in range(3):
-            index = (np.arange(int(lr.shape[axis] * scale)) + shift) * scale.denominator
-            fine = fine.take(np.minimum(index // scale.numerator, lr.shape[axis] - 1), axis)
-        return fine
-    registration = "corner" if mode == "nearest" else "centre"
-    return _argmax(upsample(one_hot(lr, n_phases)[None], scale, registration)).numpy()

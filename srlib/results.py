@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import import_module, metadata
 from numbers import Integral, Real
@@ -118,6 +118,48 @@ def read(path: str | Path) -> dict[str, Any]:
     if not isinstance(record, dict) or "values" not in record:
         raise ValueError(f"{path} holds no 'values': it was not written by srlib.results.write.")
     return record
+
+
+def study(
+    name: str, arms: Iterable[str], folder: str | Path = "../results/laptop"
+) -> dict[str, list[dict]]:
+    """What a study has found: arm -> the values of its trainings, in the order of their seeds.
+
+    Args:
+        name: Of the study; its files are ``NAME-ARM-SEED.json``.
+        arms: Those to read; one without a file is left out.
+        folder: Where they are.
+    """
+    found = {arm: sorted(Path(folder).glob(f"{name}-{arm}-[0-9]*.json")) for arm in arms}
+    found = {arm: [p for p in paths if _seed(p, name, arm)] for arm, paths in found.items()}
+    return {arm: [read(p)["values"] for p in paths] for arm, paths in found.items() if paths}
+
+
+def _seed(path: Path, name: str, arm: str) -> bool:
+    return path.stem.removeprefix(f"{name}-{arm}-").isdigit()
+
+
+def measured(
+    runs: Mapping[str, Sequence[dict]], measures: Mapping[str, Callable[[dict], float]]
+) -> dict[str, dict[str, list[float]]]:
+    """Measures of every training: arm -> measure -> a number for each, for ``viz.arms``."""
+    return {
+        arm: {name: [float(of(run)) for run in found] for name, of in measures.items()}
+        for arm, found in runs.items()
+    }
+
+
+def summary(rows: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, dict[str, Any]]:
+    """The same for ``viz.table``: mean and sample deviation, or the number if there is one."""
+
+    def cell(values: Sequence[float]) -> Any:
+        alone = len(values) == 1
+        return values[0] if alone else (float(np.mean(values)), float(np.std(values, ddof=1)))
+
+    return {
+        arm: {"trainings": max(map(len, row.values()))} | {k: cell(v) for k, v in row.items()}
+        for arm, row in rows.items()
+    }
 
 
 def spread(values: Any) -> str:

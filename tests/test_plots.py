@@ -194,3 +194,35 @@ def test_spectra_put_a_wave_of_known_length_at_its_frequency():
     assert line.get_xdata()[-1] == pytest.approx(0.5)
     with pytest.raises(ValueError, match="the same names"):
         viz.spectra({"a": wave}, {}, PHASES)
+
+
+def test_arms_draw_every_training_and_shade_the_first():
+    rows = {"recipe": {"error": [1.0, 3.0], "lost": [0.1]}, "no noise": {"error": [5.0]}}
+    figure = viz.arms(rows)
+    first, second = figure.axes
+    assert (first.get_title(), second.get_title()) == ("error", "lost")
+    assert [t.get_text() for t in first.get_yticklabels()] == list(rows)
+    dots = [line for line in first.lines if line.get_marker() == "o"]
+    assert [line.get_xdata().tolist() for line in dots] == [[1, 3], [5]]
+    means = [line.get_xdata().tolist() for line in first.lines if line.get_marker() == "|"]
+    assert means == [[2], [5]]
+    band = first.patches[0]
+    assert (band.get_x(), band.get_x() + band.get_width()) == (1, 3)
+    with pytest.raises(ValueError, match="NaN"):
+        viz.arms({"recipe": {"error": [float("nan")]}})
+    with pytest.raises(ValueError, match="at least one arm"):
+        viz.arms({})
+
+
+def test_trade_off_joins_the_settings_of_a_method():
+    figure = viz.trade_off(
+        {"cnn": ([0.1, 0.2], [0.3, 0.4], ["2", "4"]), "gan": ([0.3], [0.1], "4")}
+    )
+    ax = figure.axes[0]
+    assert [line.get_label() for line in ax.lines] == ["cnn", "gan"]
+    assert ax.lines[0].get_xydata().tolist() == [[0.1, 0.3], [0.2, 0.4]]
+    assert [text.get_text() for text in ax.texts] == ["2", "4", "4"]
+    with pytest.raises(ValueError, match="1 values for 2 labels"):
+        viz.trade_off({"cnn": ([0.1], [0.3], ["2", "4"])})
+    with pytest.raises(ValueError, match="at least one method"):
+        viz.trade_off({})

@@ -190,3 +190,16 @@ def test_the_file_is_json_for_other_tools(tmp_path):
 def test_a_number_that_is_none_is_still_text(value, text):
     assert results.number(value) == text
     assert results.plus_minus(value, 0.5).startswith(text[:2])
+
+
+def test_a_study_is_read_by_arm_and_summed_up(tmp_path):
+    how = dict(profile="laptop", source="twin", device="cpu", seconds=1.0, out_dir=tmp_path)
+    for arm, seed, value in (("noise-0", 0, 1), ("noise-0", 1, 3), ("noise-0-small", 0, 9)):
+        results.write(f"size-{arm}-{seed}", {"error": value}, seed=seed, **how)
+    found = results.study("size", ["noise-0-small", "noise-0", "noise", "none"], tmp_path)
+    assert found == {"noise-0-small": [{"error": 9}], "noise-0": [{"error": 1}, {"error": 3}]}
+    rows = results.measured(found, {"twice": lambda run: 2 * run["error"]})
+    assert rows == {"noise-0-small": {"twice": [18]}, "noise-0": {"twice": [2, 6]}}
+    table = results.summary(rows)
+    assert table["noise-0-small"] == {"trainings": 1, "twice": 18}
+    assert table["noise-0"] == {"trainings": 2, "twice": (4, pytest.approx(8**0.5))}

@@ -10,6 +10,7 @@ from srlib.viz.images import cube, disagreement, inputs_and_output, panel, show_
 from srlib.viz.page import provenance, show, table
 from srlib.viz.plots import curves, spectra, violins
 from srlib.viz.progress import training
+from srlib.viz.studies import arms, trade_off
 from srlib.viz.style import (
     SOURCES,
     line_colours,
@@ -25,6 +26,7 @@ from srlib.viz.viewer import live_viewer, slice_viewer
 __all__ = [
     "SOURCES",
     "architecture",
+    "arms",
     "centre_crop",
     "cube",
     "curves",
@@ -48,6 +50,7 @@ __all__ = [
     "slice_viewer",
     "spectra",
     "table",
+    "trade_off",
     "training",
     "training_loop",
     "use_style",
