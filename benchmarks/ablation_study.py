@@ -21,7 +21,6 @@ from benchmarks import ablation_judge
 from benchmarks.study import sweep
 from srlib import data, degrade, infer, models, train
 
-LONG = {"iterations": 5000, "width": 32, "window": 48, "critic_steps": 2}  # as in chapter 10
 SEEN = 136  # fine planes from which on the CNN learns
 SIDE = 64  # pixels an edge of a small fine image
 
@@ -116,7 +115,7 @@ ARMS = {
     "cnn-4": Arm(None),
     "cnn-8": Arm(None, scaled(8), scale=8),
     "noise-0": Arm({"noise_channels": 0}),
-    "noise-0-long": Arm({"noise_channels": 0} | LONG),
+    "noise-0-long": Arm({"noise_channels": 0, "iterations": 3000}),
     "weight-0": Arm({"weight": 0.0}),
     "weight-3": Arm({"weight": 3.0}),
     "weight-300": Arm({"weight": 300.0}),
