@@ -10,7 +10,7 @@ seen nothing: it learns from the other half.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -162,6 +162,7 @@ def trained(arm: Arm, seed: int, work: Path) -> tuple[torch.nn.Module, list, dat
         pairs = replace(case, lr=case.lr[first:], truth=case.truth[SEEN:])
         model = train.fit_cnn(pairs, **how)
         about = {"case": case.name, "source": case.source, "profile": "study", "losses": []}
+        about["recipe"] = asdict(recipe)
         model.meta |= about | {"data_sha256": pairs.key()[0], "voxel_nm": case.voxel_nm}
         return model, [], case
     changes = train.laptop_changes(case) | train.STUDY | arm.recipe
