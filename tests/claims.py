@@ -202,6 +202,20 @@ def xct_sem(values: dict) -> None:
         assert 0.1 < row["GB on disk for 1920³"] < 1920**3 / 1e9
 
 
+def edges(values: dict) -> None:
+    """With an untrained network the two-point functions and the interfaces fail."""
+    assert values["reaches"] == {"published": 5, "ours": 8}
+    spoiled = [row["differs"] for row in values["spoiled"].values()]
+    assert spoiled[0] > spoiled[1] > spoiled[2] > 0.01, "one coarse voxel of cropping is not enough"
+    assert spoiled[8:] == [0, 0], "nothing is spoiled deeper than the network looks"
+    assert max(row["voxels that differ"] for row in values["seamless"].values()) == 0
+    for name, row in values["scores"].items():
+        if "SuperRes" in name:
+            assert row["two-point error"] < 0.005
+    assert max(values["off"].values()) < 0.15
+    assert "pore" in values["nearer_than_scan"]
+
+
 def template(values: dict) -> None:
     scores, wrong = values["scores"], list(values["voxels_wrong"].values())
     assert scores["trilinear"]["voxels right"] > scores["nearest"]["voxels right"] + 0.05
@@ -220,5 +234,6 @@ CLAIMS = {
     "11_case2_separator": separator,
     "12_case3_fuel_cell": fuel_cell,
     "13_case4_xct_sem": xct_sem,
+    "24_edges": edges,
     "_template": template,
 }
