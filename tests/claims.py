@@ -215,7 +215,7 @@ def scale(values: dict) -> None:
 def noise(values: dict) -> None:
     """With shuffled noise labels the calibration fails; with a dead noise channel the spread."""
     assert max(values["ece_mean"].values()) < 0.15
-    for row in values["brier"].values():
+    for row in (values["brier"][p] for p in ("pore", "active material")):
         assert row["Brier score"] < row["of a constant"]
     seams = values["seams"]
     assert seams["periodic"]["unlike across the seam"] < seams["as it is"]["unlike across the seam"]

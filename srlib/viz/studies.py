@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from srlib.viz.style import new_figure, pair_colours
 
@@ -37,6 +38,11 @@ def arms(rows: Mapping[str, Mapping[str, Sequence[float]]], baseline: str | None
             ax.plot(values, np.full(len(values), line), "o", color=colours[0], markersize=4)
             if len(values):
                 ax.plot(values.mean(), line, "|", color=colours[1], markersize=11, mew=1.6)
+        seen = np.concatenate([np.ravel(row.get(panel, ())) for row in rows.values()]).astype(float)
+        room = 0.1 * np.ptp(seen) or 0.1 * abs(seen[0]) or 1.0
+        ax.set_xlim(seen.min() - room, seen.max() + room)
+        ax.xaxis.set_major_locator(MaxNLocator(3))
+        ax.ticklabel_format(useOffset=False)
         ax.set_title(panel)
         ax.grid(axis="y", color="#eeeeee")
         ax.set_axisbelow(True)
