@@ -117,6 +117,7 @@ ARMS = {
     "noise-0": Arm({"noise_channels": 0}),
     "noise-0-long": Arm({"noise_channels": 0, "iterations": 3000}),
     "weight-0": Arm({"weight": 0.0}),
+    "weight-0-match-0": Arm({"weight": 0.0, "match": 0}),
     "weight-3": Arm({"weight": 3.0}),
     "weight-300": Arm({"weight": 300.0}),
     "gate-0": Arm({"gate": 0.0}),
