@@ -19,7 +19,7 @@ from tqdm.std import tqdm
 
 from benchmarks import ablation_judge
 from benchmarks.study import sweep
-from srlib import data, degrade, infer, models, train
+from srlib import data, degrade, infer, metrics, models, train
 
 SEEN = 136  # fine planes from which on the CNN learns
 SIDE = 64  # pixels an edge of a small fine image
@@ -166,14 +166,21 @@ def trained(arm: Arm, seed: int, work: Path) -> tuple[torch.nn.Module, list, dat
         about["recipe"] = asdict(recipe)
         model.meta |= about | {"data_sha256": pairs.key()[0], "voxel_nm": case.voxel_nm}
         return model, [], case
-    changes = train.laptop_changes(case) | train.STUDY | arm.recipe
+    checked = {"check_edge": int(128 / arm.scale)}
+    changes = train.laptop_changes(case) | train.STUDY | checked | arm.recipe
     recipe = replace(train.PROFILES["laptop"], **changes)
     trainer = train.Trainer(case, recipe, seed, torch.device("cpu"))
     steps = tqdm(range(recipe.iterations), desc=f"{work.name}, seed {seed}", mininterval=5)
-    losses = [trainer.step() for _ in steps]
+    reference, losses = metrics.reference_statistics(case.hr), []
+    for i in steps:
+        losses.append(trainer.step())
+        if (i + 1) % recipe.check_every == 0:
+            trainer.history.append(trainer.check(reference))
+    trainer.model.load_state_dict(trainer.best_weights)
     kept = [{k: step[k] for k in ("voxelwise", "style", "gap")} for step in losses[::20]]
     trainer.seconds = steps.format_dict["elapsed"]
-    trainer.model.meta = trainer.about("study") | {"losses": kept}
+    best = {"best_iteration": trainer.best["iteration"], "history": trainer.history}
+    trainer.model.meta = trainer.about("study") | {"losses": kept} | best
     return trainer.model, trainer.critics, case
 
 

@@ -204,7 +204,14 @@ MERGED_AT_EIGHT = AT_EIGHT | {
 
 # Changes of either for a comparison of many trainings: five minutes each, enough to tell arms
 # apart and not to print a volume.
-STUDY = {"iterations": 1200, "width": 16, "window": 40, "critic_steps": 1}
+STUDY = {
+    "iterations": 1200,
+    "width": 16,
+    "window": 40,
+    "critic_steps": 1,
+    "check_every": 120,
+    "check_edge": 32,
+}
 
 
 def laptop_changes(case) -> dict:
