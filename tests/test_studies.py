@@ -3,11 +3,19 @@
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
-from benchmarks import augmentation_study, facet_study, recipe_study
+from benchmarks import (
+    ablation_judge,
+    ablation_study,
+    augmentation_study,
+    facet_study,
+    recipe_study,
+)
 from benchmarks.study import sweep
-from srlib import data, results, train
+from srlib import data, infer, results, train
 
 
 def test_sweep_makes_what_is_missing(tmp_path, monkeypatch):
@@ -48,3 +56,64 @@ def test_facet_arms_are_cases():
         assert len(how.case(case).hr) == len(how.images), arm
     assert pixels["6"] > pixels["4"] > pixels["3"] > pixels["2"] > pixels["1"]
     assert pixels["6-sixteenth"] == pytest.approx(pixels["6"] / 16, rel=0.05)
+
+
+def test_ablation_arms_change_one_thing():
+    """Either the recipe, the inputs, or both where a row of the table asks for both."""
+    case = data.load("electrode", "twin", edge=256)
+    base = replace(train.PROFILES["laptop"], **train.laptop_changes(case) | train.STUDY)
+    keys, ARMS = {}, ablation_study.ARMS
+    for arm, how in ARMS.items():
+        made = how.case(case)
+        assert made.scale_factor == how.scale, arm
+        assert int(ablation_study.SEEN / how.scale) * how.scale == ablation_study.SEEN, arm
+        changed = replace(base, **how.recipe or {})
+        keys[arm] = (changed, str(made.key()), made.mode, how.name, how.recipe is None)
+        if arm != "recipe":
+            assert keys[arm] != keys["recipe"], arm
+    same = [(a, b) for a in keys for b in keys if a < b and keys[a] == keys[b]]
+    assert not same
+    sizes = {arm: sum(i.size for i in how.case(case).hr) for arm, how in ARMS.items()}
+    assert sizes["image-1"] == 16 * sizes["image-1-sixteenth"]
+    assert sizes["image-1-tiles"] == sizes["image-1"] == sizes["recipe"] / 9
+    low, middle, high = (
+        ARMS[f"binder-{rank}"].case(case).wanted() for rank in ("low", "middle", "high")
+    )
+    assert low[2] < middle[2] < high[2]
+    assert low[1] == pytest.approx(high[1]), "as much active material as in the scan"
+
+
+def test_the_judge_tells_a_good_volume_from_a_bad_one():
+    case = data.load("electrode", "twin", edge=256)
+
+    class Known:
+        scale_factor = 4
+
+    def judged(volume):
+        return ablation_judge.judge(Known(), case, volume, 0)
+
+    truth = case.truth[: ablation_judge.SLAB]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(infer, "superres", lambda *args, **how: _inner(truth, how.get("crop", 0)))
+        patch.setattr(ablation_judge, "repeats", lambda *args: [])
+        good, bad = judged(truth), judged(np.roll(truth, 12, 2))
+    assert good["accuracy"] == 1 > bad["accuracy"] + 0.2
+    assert good["mean_error"] == good["s2"] == good["differs"] == 0 < bad["differs"]
+    assert good["lost"] < 0.01 < bad["lost"]
+    assert good["transport"] == good["transport_truth"]
+    assert max(good["wrong_by_depth"]) == 0 < min(bad["wrong_by_depth"])
+
+
+def _inner(volume, crop):
+    cut = (slice(4 * crop, -4 * crop or None),) * 3
+    return volume[cut]
+
+
+def test_patches_are_found_where_they_come_from():
+    image = data.load("case3", "twin", edge=64).hr[0]
+    patches = data.sample_squares(
+        [image], ablation_judge.PATCH, 4, torch.Generator().manual_seed(0)
+    )
+    assert ablation_judge.nearest(patches, [image], 3) == pytest.approx(1)
+    other = data.load("case3", "twin", seed=9, edge=64).hr[0]
+    assert ablation_judge.nearest(patches, [other], 3) < 0.95
