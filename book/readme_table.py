@@ -11,6 +11,7 @@ from srlib.train.recipe import AT_EIGHT, FROM_NOISE, MERGED, MERGED_AT_EIGHT
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = {
     "iterations": "iterations",
+    "blocks": "residual blocks on the coarse grid",
     "width": "channels of the laptop generator's hidden layers",
     "batch": "coarse cubes an iteration",
     "window": "edge of a cube in HR voxels, without halo",
