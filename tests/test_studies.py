@@ -63,8 +63,9 @@ def test_ablation_arms_change_one_thing():
     case = data.load("electrode", "twin", edge=256)
     base = replace(train.PROFILES["laptop"], **train.laptop_changes(case) | train.STUDY)
     keys, ARMS = {}, ablation_study.ARMS
+    cases = {"electrode": case, "case3": data.load("case3", "twin", edge=256)}
     for arm, how in ARMS.items():
-        made = how.case(case)
+        made = how.case(cases[how.name])
         assert made.scale_factor == how.scale, arm
         assert int(ablation_study.SEEN / how.scale) * how.scale == ablation_study.SEEN, arm
         changed = replace(base, **how.recipe or {})

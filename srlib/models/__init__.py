@@ -49,6 +49,7 @@ def load(path_or_name: str | Path) -> nn.Module:
         path = WEIGHTS / f"{path_or_name}.safetensors"
         if not path.exists():
             found = sorted({p.stem.rstrip("0123456789") for p in WEIGHTS.glob("*.safetensors")})
+            found = [k for k in found if not k.startswith("study-")]  # of ablations; many
             names = ", ".join(f"{k}0" if k.endswith("-") else k for k in found) or "none"
             raise ValueError(f"there are no weights {str(path_or_name)!r}: there are {names}")
     tensors, meta = checkpoint.read(path)
