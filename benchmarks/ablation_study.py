@@ -21,6 +21,7 @@ from benchmarks import ablation_judge
 from benchmarks.study import sweep
 from srlib import data, degrade, infer, metrics, models, train
 
+LONG = {"iterations": 3000}  # where the volumes are to be looked at
 SEEN = 136  # fine planes from which on the CNN learns
 SIDE = 64  # pixels an edge of a small fine image
 
@@ -107,15 +108,16 @@ class Arm:
 
 ARMS = {
     "recipe": Arm(),
-    "scale-1.6": Arm(case=scaled(1.6), scale=1.6),
-    "scale-2": Arm(case=scaled(2), scale=2),
-    "scale-8": Arm({"critic_steps": 5}, scaled(8), scale=8),
+    "scale-1.6": Arm(LONG, scaled(1.6), scale=1.6),
+    "scale-2": Arm(LONG, scaled(2), scale=2),
+    "scale-4": Arm(LONG),
+    "scale-8": Arm(LONG | {"critic_steps": 5}, scaled(8), scale=8),
     "cnn-1.6": Arm(None, scaled(1.6), scale=1.6),
     "cnn-2": Arm(None, scaled(2), scale=2),
     "cnn-4": Arm(None),
     "cnn-8": Arm(None, scaled(8), scale=8),
     "noise-0": Arm({"noise_channels": 0}),
-    "noise-0-long": Arm({"noise_channels": 0, "iterations": 3000}),
+    "noise-0-long": Arm(LONG | {"noise_channels": 0}),
     "weight-0": Arm({"weight": 0.0}),
     "weight-0-match-0": Arm({"weight": 0.0, "match": 0}),
     "weight-3": Arm({"weight": 3.0}),
