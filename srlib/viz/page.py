@@ -156,8 +156,10 @@ def table(
         raise ValueError(
             f"best names the column {sorted(unknown)[0]!r}, which is not in the table."
         )
+    words = {c for c in columns if all(isinstance(r.get(c, ""), str) for r in rows.values())}
     head = "".join(
-        f'<th scope="col" style="text-align:right">{escape(column)}</th>' for column in columns
+        f'<th scope="col" style="text-align:{"left" if c in words else "right"}">{escape(c)}</th>'
+        for c in columns
     )
     body, lines = "", ["\t".join([corner, *columns])]
     for row, cells in rows.items():
@@ -166,7 +168,9 @@ def table(
             f"<strong>{escape(text)}</strong>" if row in winners.get(column, ()) else escape(text)
             for column, text in zip(columns, texts, strict=True)
         ]
-        tds = "".join(f'<td style="text-align:right">{text}</td>' for text in marked)
+        sides = ["left" if isinstance(cells.get(c), str) else "right" for c in columns]
+        pairs = zip(sides, marked, strict=True)
+        tds = "".join(f'<td style="text-align:{side}">{text}</td>' for side, text in pairs)
         body += f'<tr><th scope="row" style="text-align:left">{escape(row)}</th>{tds}</tr>'
         lines.append("\t".join([row, *texts]))
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
