@@ -232,7 +232,7 @@ class Trainer:
             norm.momentum = None  # the mean over all that follows
         rng = torch.Generator().manual_seed(self.seed)
         with torch.no_grad(), autocast(self.device):
-            for _ in range(64):
+            for _ in range(min(64, 4 * self.recipe.iterations)):
                 _, x, extra = self.inputs(rng)
                 model.train()(x, *extra)
 
