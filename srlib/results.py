@@ -140,21 +140,28 @@ def _seed(path: Path, name: str, arm: str) -> bool:
 
 
 def measured(
-    runs: Mapping[str, Sequence[dict]], measures: Mapping[str, Callable[[dict], float]]
+    runs: Mapping[str, Sequence[dict]], measures: Mapping[str, Callable[[dict], float | None]]
 ) -> dict[str, dict[str, list[float]]]:
-    """Measures of every training: arm -> measure -> a number for each, for ``viz.arms``."""
+    """Measures of every training: arm -> measure -> a number for each, for ``viz.arms``.
+
+    A measure that is None for a training is left out.
+    """
     return {
-        arm: {name: [float(of(run)) for run in found] for name, of in measures.items()}
+        arm: {
+            name: [float(x) for x in map(of, found) if x is not None]
+            for name, of in measures.items()
+        }
         for arm, found in runs.items()
     }
 
 
 def summary(rows: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, dict[str, Any]]:
-    """The same for ``viz.table``: mean and sample deviation, or the number if there is one."""
+    """The same for ``viz.table``: mean and sample deviation, the number if one, None if none."""
 
     def cell(values: Sequence[float]) -> Any:
-        alone = len(values) == 1
-        return values[0] if alone else (float(np.mean(values)), float(np.std(values, ddof=1)))
+        if len(values) < 2:
+            return values[0] if values else None
+        return float(np.mean(values)), float(np.std(values, ddof=1))
 
     return {
         arm: {"trainings": max(map(len, row.values()))} | {k: cell(v) for k, v in row.items()}

@@ -203,3 +203,7 @@ def test_a_study_is_read_by_arm_and_summed_up(tmp_path):
     table = results.summary(rows)
     assert table["noise-0-small"] == {"trainings": 1, "twice": 18}
     assert table["noise-0"] == {"trainings": 2, "twice": (4, pytest.approx(8**0.5))}
+    some = {"large": lambda run: run["error"] if run["error"] > 2 else None, "no": lambda run: None}
+    rows = results.measured({"noise-0": found["noise-0"]}, some)
+    assert rows == {"noise-0": {"large": [3], "no": []}}
+    assert results.summary(rows)["noise-0"] == {"trainings": 1, "large": 3, "no": None}

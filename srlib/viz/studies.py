@@ -27,7 +27,7 @@ def arms(rows: Mapping[str, Mapping[str, Sequence[float]]], baseline: str | None
     figure, axes = new_figure(1, len(panels), height=height, sharey=True)
     colours = pair_colours(2)
     for ax, panel in zip(axes[0], panels, strict=True):
-        if panel in first:
+        if first.get(panel):
             low, high = min(first[panel]), max(first[panel])
             ax.axvspan(low, high, color="#bbbbbb", alpha=0.5, linewidth=0)
             ax.axvline((low + high) / 2, color="#bbbbbb", linewidth=0.8)
