@@ -208,6 +208,8 @@ def test_arms_draw_every_training_and_shade_the_first():
     assert means == [[2], [5]]
     band = first.patches[0]
     assert (band.get_x(), band.get_x() + band.get_width()) == (1, 3)
+    figure = viz.arms({"recipe": {"error": [1.0], "lost": []}, "no noise": {"lost": [0.1]}})
+    assert not figure.axes[1].patches
     with pytest.raises(ValueError, match="NaN"):
         viz.arms({"recipe": {"error": [float("nan")]}})
     with pytest.raises(ValueError, match="at least one arm"):
