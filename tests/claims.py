@@ -256,7 +256,11 @@ def terms(values: dict) -> None:
     assert (
         scores["SuperRes"]["imprint of the grid"] < 0.3 * scores["nearest"]["imprint of the grid"]
     )
-    assert min(values["luck"]) > 1.5, "an arbitrary iteration is not as good as the best"
+    assert max(values["luck"]) > 1.2, "an arbitrary late iteration is not as good as the best"
+    face = values["at_the_face"]
+    assert face["no cut before the critic"] > 1.1 * face["recipe: c 30, b 0.005"]
+    for row in values["physics_verdicts"].values():
+        assert row["voxels wrong"] > 0.05 and row["measured voxels lost"] > 0.1
 
 
 def search(values: dict) -> None:
