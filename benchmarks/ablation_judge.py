@@ -116,5 +116,5 @@ def memory(critics: list, case: data.Case, known: data.Case, whole: np.ndarray, 
     with torch.no_grad():
         for name, squares in {"seen": case.hr, "not seen": strange, "output": rows}.items():
             x = data.one_hot(data.sample_squares(squares, 32, 256, rng), n).movedim(0, 1)
-            out["critic"][name] = float(np.mean([c(x).mean().item() for c in critics]))
+            out["critic"][name] = float(np.mean([c.cpu()(x).mean().item() for c in critics]))
     return out

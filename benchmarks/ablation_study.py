@@ -1,7 +1,7 @@
 """SuperRes, one change at a time, on an electrode of which every fine voxel is known.
 
 ``python -m benchmarks.ablation_study`` trains what is missing of the tables in chapters 20 to 25,
-each arm and seed in five to ten minutes on one core, and writes
+each arm and seed in five to ten minutes on one core (on a GPU if there is one), and writes
 ``results/laptop/ablation-ARM-SEED.json``. An arm that was interrupted goes on at its last
 checkpoint, or starts anew.
 
@@ -24,6 +24,7 @@ from srlib import data, degrade, infer, metrics, models, train
 LONG = {"iterations": 3000}  # where the volumes are to be looked at
 SEEN = 136  # fine planes from which on the CNN learns
 SIDE = 64  # pixels an edge of a small fine image
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def same(case: data.Case) -> data.Case:
@@ -161,7 +162,7 @@ def trained(arm: Arm, seed: int, work: Path) -> tuple[torch.nn.Module, list, dat
     if arm.recipe is None:
         first = int(SEEN / arm.scale)
         recipe = train.Recipe(width=train.STUDY["width"], window=train.STUDY["window"])
-        how = dict(seed=seed, device="cpu", out=work / f"{seed}.ckpt", recipe=recipe)
+        how = dict(seed=seed, device=DEVICE, out=work / f"{seed}.ckpt", recipe=recipe)
         pairs = replace(case, lr=case.lr[first:], truth=case.truth[SEEN:])
         model = train.fit_cnn(pairs, **how)
         about = {"case": case.name, "source": case.source, "profile": "study", "losses": []}
@@ -171,7 +172,7 @@ def trained(arm: Arm, seed: int, work: Path) -> tuple[torch.nn.Module, list, dat
     checked = {"check_edge": int(128 / arm.scale)}
     changes = train.laptop_changes(case) | train.STUDY | checked | arm.recipe
     recipe = replace(train.PROFILES["laptop"], **changes)
-    trainer = train.Trainer(case, recipe, seed, torch.device("cpu"))
+    trainer = train.Trainer(case, recipe, seed, torch.device(DEVICE))
     steps = tqdm(range(recipe.iterations), desc=f"{work.name}, seed {seed}", mininterval=5)
     reference, losses = metrics.reference_statistics(case.hr), []
     for i in steps:
@@ -210,4 +211,4 @@ def run(arm: str, seed: int, work: Path) -> dict:
 
 
 if __name__ == "__main__":
-    sweep(__doc__, "ablation", ARMS, run, lambda arm: source(ARMS[arm].name))
+    sweep(__doc__, "ablation", ARMS, run, lambda arm: source(ARMS[arm].name), device=DEVICE)

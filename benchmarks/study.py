@@ -17,6 +17,7 @@ def sweep(
     run: Callable[[str, int, Path], dict],
     source: str | Callable[[str], str],
     seeds: tuple[int, ...] = (0, 1),
+    device: str = "cpu",
 ) -> None:
     """Run what is missing of a study, as the command line says.
 
@@ -27,6 +28,7 @@ def sweep(
         run: Makes the values of one arm and seed; gets a folder for what must survive a kill.
         source: Of the data, ``"real"`` or ``"twin"``, or says so of an arm.
         seeds: Those that run if the command line names none.
+        device: On which ``run`` trains.
     """
     arms = list(arms)
     parser = argparse.ArgumentParser(description=about)
@@ -45,6 +47,6 @@ def sweep(
             begin = time.perf_counter()
             values = run(arm, seed, chosen.work / arm)
             kind = source(arm) if callable(source) else source
-            how = dict(profile="laptop", source=kind, seed=seed, device="cpu")
+            how = dict(profile="laptop", source=kind, seed=seed, device=device)
             seconds = time.perf_counter() - begin
             results.write(file, values, **how, seconds=seconds, out_dir=chosen.out_dir)
