@@ -125,6 +125,8 @@ def study(
 ) -> dict[str, list[dict]]:
     """What a study has found: arm -> the values of its trainings, in the order of their seeds.
 
+    Each training also says its ``"device"``.
+
     Args:
         name: Of the study; its files are ``NAME-ARM-SEED.json``.
         arms: Those to read; one without a file is left out.
@@ -132,7 +134,13 @@ def study(
     """
     found = {arm: sorted(Path(folder).glob(f"{name}-{arm}-[0-9]*.json")) for arm in arms}
     found = {arm: [p for p in paths if _seed(p, name, arm)] for arm, paths in found.items()}
-    return {arm: [read(p)["values"] for p in paths] for arm, paths in found.items() if paths}
+    files = {arm: [read(p) for p in paths] for arm, paths in found.items() if paths}
+    return {arm: [f["values"] | {"device": f["device"]} for f in of] for arm, of in files.items()}
+
+
+def devices(runs: Mapping[str, Sequence[dict]]) -> str:
+    """Where the trainings of a study ran, for ``viz.provenance``: e.g. ``"cpu and cuda"``."""
+    return " and ".join(sorted({run["device"] for found in runs.values() for run in found}))
 
 
 def _seed(path: Path, name: str, arm: str) -> bool:

@@ -195,9 +195,15 @@ def test_a_number_that_is_none_is_still_text(value, text):
 def test_a_study_is_read_by_arm_and_summed_up(tmp_path):
     how = dict(profile="laptop", source="twin", device="cpu", seconds=1.0, out_dir=tmp_path)
     for arm, seed, value in (("noise-0", 0, 1), ("noise-0", 1, 3), ("noise-0-small", 0, 9)):
+        how["device"] = "cuda" if value == 3 else "cpu"
         results.write(f"size-{arm}-{seed}", {"error": value}, seed=seed, **how)
     found = results.study("size", ["noise-0-small", "noise-0", "noise", "none"], tmp_path)
-    assert found == {"noise-0-small": [{"error": 9}], "noise-0": [{"error": 1}, {"error": 3}]}
+    large, first, second = (
+        {"error": e, "device": d} for e, d in zip((9, 1, 3), ("cpu", "cpu", "cuda"), strict=True)
+    )
+    assert found == {"noise-0-small": [large], "noise-0": [first, second]}
+    assert results.devices(found) == "cpu and cuda"
+    assert results.devices({"noise-0-small": [large]}) == "cpu"
     rows = results.measured(found, {"twice": lambda run: 2 * run["error"]})
     assert rows == {"noise-0-small": {"twice": [18]}, "noise-0": {"twice": [2, 6]}}
     table = results.summary(rows)
