@@ -213,6 +213,10 @@ def scale(values: dict) -> None:
         values["detail"][f"{k}, 8"]["power above the coarse grid"] for k in ("SuperRes", "linear")
     ]
     assert abs(power[0] - 1) < 0.5 * abs(power[1] - 1)
+    assert {"1.6 and 8", "2 and 8", "4 and 8"} <= set(values["apart"]["voxels wrong"])
+    for s in ("1.6", "2", "4"):
+        network = scores[f"SuperRes, {s}"]["binder that is binder"]
+        assert network > 1.2 * scores["truth"]["binder"], "binder is put where some is"
     reach = [
         values["detail"][f"SuperRes, {s}"]["resolution (cycles per voxel)"]
         for s in ("1.6", "2", "4", "8")
