@@ -1,4 +1,4 @@
-"""The terms of the adversarial objective, one function each."""
+"""The terms of the objectives, one function each."""
 
 from fractions import Fraction
 
@@ -194,3 +194,43 @@ def balance_loss(sr: Tensor, shares: Tensor, wanted: Tensor) -> Tensor:
         Scalar; 0 when the shares are the wanted ones.
     """
     return ((shares / wanted - 1) * sr.float().mean((0, 2, 3, 4))).sum()
+
+
+def berhu(found: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Tensor:
+    r"""Absolute error where it is small, squared where it is large.
+
+    .. math:: L(r) = \begin{cases} |r| & |r| \le 0.5\\ r^2 + 0.25 & \text{else}\end{cases}
+
+    Its slope is max(1, 2|r|), so that no error has a small gradient (InDI, "Training details"). The
+    text joins |r| and r^2, which jump at 0.5; the 0.25 closes the gap without a change of any
+    slope (GAP-27).
+
+    Args:
+        found: Grey values, any shape.
+        wanted: The same shape.
+        mask: Weights that broadcast to the shape, such as 0 outside of the circular mask; the
+            loss is a mean over the rest.
+
+    Returns:
+        Scalar >= 0; 0 when both are equal.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if found.shape != wanted.shape:
+        raise ValueError(f"found {tuple(found.shape)} and wanted {tuple(wanted.shape)} differ")
+    error = (found.float() - wanted.float()).abs()
+    loss = torch.where(error <= 0.5, error, error.square() + 0.25)
+    if mask is None:
+        return loss.mean()
+    mask = mask.to(loss).expand_as(loss)
+    return (loss * mask).sum() / mask.sum().clamp_min(1)
+
+
+def hinge(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    r"""Hinge loss of a critic, :math:`E[\max(0, 1-D(x))] + E[\max(0, 1+D(\tilde x))]`.
+
+    For the GAN that InDI is compared with; its generator minimises minus the mean fake score. The
+    paper does not say which adversarial loss it used (GAP-29).
+    """
+    return F.relu(1 - real_scores.float()).mean() + F.relu(1 + fake_scores.float()).mean()

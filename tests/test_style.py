@@ -30,6 +30,12 @@ ARROWS = {
     "metrics": {"degrade"},
     "models": {"checkpoint", "degrade"},
     "precision": set(),
+    "anode": set(),
+    "tomography": set(),
+    "nanoct": {"anode", "checkpoint", "tomography"},
+    "register": set(),
+    "prepare": {"nanoct", "register"},
+    "restore": {"precision"},
     "interpolation": {"data", "degrade", "models"},
     "infer": {"data", "degrade", "interpolation", "models", "precision"},
     "journal": {"checkpoint"},
@@ -47,7 +53,7 @@ ARROWS = {
     },
     "viz": {"results"},
 }
-LAZY = {"porespy", "taufactor", "skimage", "sklearn", "pandas"}
+LAZY = {"SimpleITK", "algotom", "porespy", "taufactor", "skimage", "sklearn", "pandas"}
 
 
 def tree_of(path: Path) -> ast.Module:

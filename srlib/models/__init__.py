@@ -7,10 +7,22 @@ from torch import nn
 
 from srlib import checkpoint
 from srlib.models.laptop import LaptopCritic, LaptopGenerator
+from srlib.models.patch import PatchCritic
 from srlib.models.superres import PaperCritic, PaperGenerator
+from srlib.models.unet import RestorationUNet
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
-_CLASSES = {c.__name__: c for c in (LaptopGenerator, LaptopCritic, PaperGenerator, PaperCritic)}
+_CLASSES = {
+    c.__name__: c
+    for c in (
+        LaptopGenerator,
+        LaptopCritic,
+        PaperGenerator,
+        PaperCritic,
+        RestorationUNet,
+        PatchCritic,
+    )
+}
 
 
 def save(model: nn.Module, path: str | Path, meta: dict | None = None) -> Path:

@@ -14,15 +14,20 @@ from srlib.train.adversarial import Trainer, slice_volume
 from srlib.train.processes import anyone, choose_device
 from srlib.train.quality import LIMITS, quality
 from srlib.train.recipe import PROFILES, STUDY, Recipe, laptop_changes
+from srlib.train.restoration import METHODS, Pairs, RestorationRecipe, fit_restorer
 from srlib.train.supervised import fit_cnn, fit_supervised
 
 __all__ = [
     "LIMITS",
+    "METHODS",
     "PROFILES",
     "STUDY",
+    "Pairs",
     "Recipe",
+    "RestorationRecipe",
     "Trainer",
     "fit_cnn",
+    "fit_restorer",
     "fit_supervised",
     "fit_superres",
     "laptop_changes",

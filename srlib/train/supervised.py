@@ -1,6 +1,8 @@
 """Training on pairs: what a network should answer is known, so a loss is all it needs."""
 
+import copy
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +20,20 @@ from srlib.precision import autocast, number_format
 from srlib.train.processes import choose_device
 from srlib.train.recipe import Recipe, build
 
-WARMUP = 50  # iterations until the rate is full; it falls to 2 % in the second half
+WARMUP = 50  # iterations until the rate is full
+
+
+def plateau(i: int, iterations: int) -> float:
+    """Share of the full rate: a short rise, full to the half, then down to 2 %."""
+    return min(1.0, (i + 1) / WARMUP, max(0.02, 2 * (1 - i / iterations)))
+
+
+def one_cycle(i: int, iterations: int, rise: float = 0.25) -> float:
+    """Share of the full rate: a cosine up, from a 25th, and a cosine down (IN-11)."""
+    done = i / iterations
+    if done < rise:
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * done / rise)) / 2
+    return max(1e-4, (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2)
 
 
 def fit_supervised(
@@ -29,6 +44,10 @@ def fit_supervised(
     device: str | None = None,
     *,
     rate: float = 1e-3,
+    schedule: Callable[[int, int], float] = plateau,
+    average: float = 0.0,
+    clip: float | None = None,
+    beside: tuple[nn.Module, Callable[[nn.Module, torch.Generator], Tensor]] | None = None,
     save_every: int = 500,
     out: str | Path | None = None,
     progress: bool = True,
@@ -45,6 +64,10 @@ def fit_supervised(
         seed: Of the batches; seed the weights where the network is made.
         device: ``"cpu"`` or ``"cuda"``; None for CUDA if there is one.
         rate: Full learning rate.
+        schedule: Share of it at iteration i of n: :func:`plateau` or :func:`one_cycle`.
+        average: Decay of the averaged weights that are returned (EMA); 0 for the last ones.
+        clip: Longest gradient of all weights together; None for any.
+        beside: A second network and its loss, trained in turn: the critic of a GAN.
         save_every: Iterations between checkpoints.
         out: File of the checkpoint; a training found there is continued.
         progress: Show a bar with the loss.
@@ -56,44 +79,59 @@ def fit_supervised(
         ValueError: if the checkpoint is of another training, or the loss is not finite.
     """
     device = choose_device(device)
-    model.to(device).train()
-    optimiser = torch.optim.Adam(model.parameters(), rate)
+    networks = {"model": model} | ({"beside": beside[0]} if beside else {})
+    losses_of = {"model": loss} | ({"beside": beside[1]} if beside else {})
+    for network in networks.values():
+        network.to(device).train()
+    optimisers = {k: torch.optim.Adam(v.parameters(), rate) for k, v in networks.items()}
+    averaged = copy.deepcopy(model).eval() if average else model
     key = json.dumps([str(getattr(model, "config", None)), iterations, seed, rate])
-    done, seconds, losses = 0, 0.0, []
+    done, seconds, losses = 0, 0.0, {k: [] for k in networks}
     path = Path(out) if out else None
+    parts = networks | {f"{k} optimiser": v for k, v in optimisers.items()}
+    parts |= {"averaged": averaged} if average else {}
     if path and path.exists():
         tensors, meta = checkpoint.read(path)
         if meta.get("key") != key:
             raise ValueError(f"{path} is of another training: choose another file")
         states = checkpoint.unflatten(tensors, meta["rest"])
-        model.load_state_dict(states["model"])
-        optimiser.load_state_dict(states["optimiser"])
+        for name, part in parts.items():
+            part.load_state_dict(states[name])
         done, seconds, losses = meta["where"]
     start = time.monotonic() - seconds
     steps = range(done, iterations)
     bar = tqdm(steps, "training", iterations, initial=done, disable=not progress, mininterval=1)
     for i in bar:
         rng = torch.Generator().manual_seed(hash((int(seed), i)) & 0x7FFFFFFF)
-        share = min(1.0, (i + 1) / WARMUP, max(0.02, 2 * (1 - i / iterations)))
-        optimiser.param_groups[0]["lr"] = rate * share
-        with autocast(device):
-            value = loss(model, rng)
-        if not torch.isfinite(value):
-            raise ValueError(f"the loss is {value.item()} at iteration {i}: use a smaller rate")
-        optimiser.zero_grad()
-        value.backward()
-        optimiser.step()
-        losses.append(value.item())
+        for name, network in networks.items():
+            optimisers[name].param_groups[0]["lr"] = rate * schedule(i, iterations)
+            with autocast(device):
+                value = losses_of[name](network, rng)
+            if not torch.isfinite(value):
+                raise ValueError(f"the loss is {value.item()} at iteration {i}: use a smaller rate")
+            optimisers[name].zero_grad()
+            value.backward()
+            if clip:
+                nn.utils.clip_grad_norm_(network.parameters(), clip)
+            optimisers[name].step()
+            losses[name].append(value.item())
+        if average:
+            with torch.no_grad():
+                for mean, now in zip(averaged.parameters(), model.parameters(), strict=True):
+                    mean.lerp_(now, 1 - min(average, (1 + i) / (10 + i)))
         seconds = time.monotonic() - start
         if path and ((i + 1) % save_every == 0 or i + 1 == iterations):
-            states = dict(model=model.state_dict(), optimiser=optimiser.state_dict())
+            states = {name: part.state_dict() for name, part in parts.items()}
             tensors, rest = checkpoint.flatten(**states)
             where = [i + 1, seconds, losses]
             checkpoint.write(path, tensors, {"rest": rest, "key": key, "where": where})
         if i % 50 == 0:
-            bar.set_postfix_str(f"loss {sum(losses[-50:]) / len(losses[-50:]):.4f}")
+            shown = losses["model"][-50:]
+            bar.set_postfix_str(f"loss {sum(shown) / len(shown):.4f}")
+    if average:
+        model.load_state_dict(averaged.state_dict())
     model.meta = {
-        "losses": losses,
+        "losses": losses["model"],
         "iterations": iterations,
         "seed": int(seed),
         "seconds": round(seconds, 1),
@@ -102,6 +140,8 @@ def fit_supervised(
         "numbers": str(number_format(device)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
     }
+    if beside:
+        model.meta["critic losses"] = losses["beside"]
     return model.eval()
 
 

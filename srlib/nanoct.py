@@ -1,0 +1,214 @@
+"""SY5, the twin of the nano-tomography in the InDI paper: two cells, three states, two scans.
+
+A cell is scanned at low quality (LQ: 100 nm voxels, the whole sample) and, for training only, at
+high quality (HQ: 50 nm voxels, the inner half of its width). Between the two scans the sample has
+moved a little. The truth is kept: phases, attenuation and the motion.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import map_coordinates, zoom
+from tqdm.std import tqdm
+
+from srlib import anode, checkpoint, tomography
+from srlib.tomography import Scanner
+
+SHAPE = (104, 640, 640)  # of the sample in voxels of 50 nm
+HQ = Scanner(angles=320, photons=170, blur=2.5, gain=0.03)
+LQ = Scanner(angles=320, photons=32, blur=3.55, gain=0.4)
+RANGE = (-1.0, 2.0)  # attenuation of the smallest and the largest 16-bit number
+CACHE = Path(__file__).parents[1] / "data" / "raw"
+
+
+@dataclass
+class State:
+    """One state of a cell. D, H, W count voxels of 50 nm.
+
+    Attributes:
+        labels: Phases of the whole sample, ``(D, H, W)``, see :data:`srlib.anode.PHASES`.
+        grey: True attenuation, ``(D, H/2, W/2)``, of the field of the HQ scan.
+        lq_raw: LQ scan before rings are reduced, ``(D/2, H/2, W/2)``, voxels of 100 nm.
+        lq: The same with rings reduced.
+        hq: HQ scan with rings reduced, ``(D, H/2, W/2)``; None where there is none.
+        motion: Where the LQ scan shows a place of the field of the HQ scan: displacement in voxels
+            of 50 nm, ``(3, D, H/2, W/2)``, components z, y, x.
+    """
+
+    labels: np.ndarray
+    grey: np.ndarray
+    lq_raw: np.ndarray
+    lq: np.ndarray
+    hq: np.ndarray | None
+    motion: np.ndarray
+
+
+def inner(volume: np.ndarray) -> np.ndarray:
+    """The part of the sample that the HQ scan sees: half of the width, all of the height."""
+    h, w = (n // 4 for n in volume.shape[-2:])
+    return volume[..., h : volume.shape[-2] - h, w : volume.shape[-1] - w]
+
+
+def misalignment(
+    seed: int, shape: tuple[int, int, int], creep: float = 0.1, shortest: float = 300.0
+) -> np.ndarray:
+    """A small rigid motion with a smooth warp on top.
+
+    Up to 1.5 voxels along each axis, 0.3 degrees about z, and a creep that changes over hundreds of
+    voxels.
+
+    Args:
+        seed: Same seed, same motion.
+        shape: Of the field in voxels.
+        creep: Sd of the warp, voxels.
+        shortest: Distance of its knots, voxels.
+
+    Returns:
+        ``(3, *shape)`` float32 displacement in voxels, components z, y, x.
+    """
+    rng = np.random.default_rng([seed, 4])
+    shift = rng.uniform(0.7, 1.5, 3) * rng.choice([-1, 1], 3)
+    angle = np.deg2rad(0.3) * rng.choice([-1, 1])
+    y, x = (np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in shape[1:])
+    out = np.zeros((3, *shape), np.float32)
+    out += shift[:, None, None, None].astype(np.float32)
+    out[1] += -np.float32(angle) * x
+    out[2] += np.float32(angle) * y[:, None]
+    knots = [max(2, round(n / shortest) + 1) for n in shape]
+    for part in out:
+        field = creep * rng.standard_normal(knots)
+        part += zoom(field, [n / k for n, k in zip(shape, knots, strict=True)], order=1)
+    return out
+
+
+def moved(volume: np.ndarray, motion: np.ndarray) -> np.ndarray:
+    """The scan of a sample after a motion u: what was at p is now at p + u(p).
+
+    Args:
+        volume: ``(D, H, W)``.
+        motion: ``(3, D, H, W)`` in voxels of the volume.
+    """
+    grid = np.indices(volume.shape, np.float32)
+    back = -motion
+    for _ in range(3):  # the inverse of p + u(p), by iteration; motions are small and smooth
+        back = -np.stack([map_coordinates(u, grid + back, order=1, mode="nearest") for u in motion])
+    return map_coordinates(volume, grid + back, order=3, mode="nearest")
+
+
+def cell(
+    seed: int = 0,
+    states: tuple[int, ...] = (0,),
+    hq: bool = True,
+    shape: tuple[int, int, int] = SHAPE,
+    *,
+    scanners: tuple[Scanner, Scanner] = (LQ, HQ),
+    progress: bool = True,
+    folder: Path | None = CACHE,
+) -> list[State]:
+    """Scans of one cell, made once and then read from disk.
+
+    Args:
+        seed: Of the cell: 0 is the one to train on, 1 the one that no training sees.
+        states: Which of T0, T1, T2 = 0, 1, 2.
+        hq: Whether there is a HQ scan as well.
+        shape: Of the sample in voxels of 50 nm, ``(D, N, N)``, multiples of 4.
+        scanners: Of the LQ and the HQ scan.
+        progress: Show a bar.
+        folder: Where volumes are kept; None to keep none.
+
+    Raises:
+        ValueError: if the shape does not fit, or a state is unknown.
+        OSError: if the folder cannot be written.
+    """
+    shape = tuple(int(n) for n in shape)
+    if len(shape) != 3 or shape[1] != shape[2] or any(n % 4 or n < 32 for n in shape):
+        raise ValueError(f"a sample is (D, N, N), multiples of 4 from 32 on, not {shape}")
+    made = []
+    with tqdm(total=4 * len(states), desc=f"cell {seed}", disable=not progress) as bar:
+        for state in states:
+            about = [seed, state, hq and state == states[0], shape, *map(asdict, scanners)]
+            key = hashlib.sha256(json.dumps([about, _constants()]).encode()).hexdigest()[:12]
+            path = folder / f"sy5-{seed}-t{state}-{key}.safetensors" if folder else None
+            found = _read(path) if path and path.exists() else None
+            if not found:
+                found = _scan(seed, state, about[2], shape, scanners, bar)
+                if path:
+                    _write(path, found)
+            else:
+                bar.update(4)
+            made.append(found)
+    return made
+
+
+def _constants() -> list:
+    names = "ATTENUATION GRAIN GRAIN_SIZE MOTTLE STRAIN GROWTH FADE CRACKED DENSE RADIUS FILLED"
+    return [getattr(anode, name) for name in names.split()] + [tomography.DEEP, RANGE]
+
+
+def _scan(seed, state, hq, shape, scanners, bar) -> State:
+    labels = anode.labels(seed, state, shape)
+    whole = anode.grey(labels, seed, state)
+    bar.update()
+    lq, number = scanners[0], 100 * seed + 10 * state
+    contrast = anode.ATTENUATION[0] - anode.ATTENUATION[1]
+    deep, n, _ = shape
+    coarse = whole.reshape(deep // 2, 2, n // 2, 2, n // 2, 2).mean((1, 3, 5))
+    lines = tomography.measure(tomography.project(coarse, lq.angles, n // 2), lq, number)
+    motion = misalignment(number, coarse.shape)
+    scans = []
+    for of in (lines, tomography.without_rings(lines)):
+        volume = tomography.reconstruct(of, n // 2)
+        volume = tomography.drifted(volume, contrast, lq.drift, number)
+        scans.append(moved(volume, motion))
+    bar.update()
+    fine = None
+    if hq:
+        of = scanners[1]
+        lines = tomography.project(whole, of.angles, n // 2)
+        bar.update()
+        lines = tomography.without_rings(tomography.measure(lines, of, number + 1))
+        fine = tomography.reconstruct(lines, n // 2, n=n)
+        fine = tomography.drifted(fine, contrast, of.drift, number + 1)
+        bar.update()
+    else:
+        bar.update(2)
+    steps = [[k / 2 - 0.25 for k in range(m)] for m in shape]  # places in LQ voxels
+    grid = np.meshgrid(*[np.asarray(s, np.float32) for s in steps], indexing="ij")
+    grid = inner(np.stack(grid))
+    u = np.stack([2 * map_coordinates(m, grid, order=1, mode="nearest") for m in motion])
+    return State(labels, inner(whole).copy(), scans[0], scans[1], fine, u)
+
+
+def _write(path: Path, state: State) -> None:
+    low, high = RANGE
+    tensors = {}
+    for name, value in vars(state).items():
+        if value is None:
+            continue
+        if name == "labels":
+            tensors[name] = torch.from_numpy(value)
+        elif name == "motion":
+            tensors[name] = torch.from_numpy(value).half()
+        else:
+            whole = np.rint((np.clip(value, low, high) - low) / (high - low) * 65535)
+            tensors[name] = torch.from_numpy(whole.astype(np.uint16))
+    checkpoint.write(path, tensors, {"state": "SY5"})
+
+
+def _read(path: Path) -> State | None:
+    try:
+        tensors, _ = checkpoint.read(path)
+    except ValueError:
+        return None  # a damaged file is made anew
+    low, high = RANGE
+    found = dict.fromkeys(State.__dataclass_fields__)
+    for name, value in tensors.items():
+        array = value.numpy() if name != "motion" else value.float().numpy()
+        if array.dtype == np.uint16:
+            array = array.astype(np.float32) / np.float32(65535 / (high - low)) + np.float32(low)
+        found[name] = array
+    return State(**found)

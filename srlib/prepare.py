@@ -1,0 +1,131 @@
+"""From two scans to pairs: grey limits, mask, the finer grid, registration, and parts to train on.
+
+Slices are ``(H, W)`` and volumes ``(D, H, W)``; grey values of pairs are in [-1, 1] (InDI,
+"Postprocessing" and "Training details").
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import zoom
+
+from srlib import nanoct, register
+
+GAP = 15  # slices left out between two parts, so that no neighbour of a training slice is judged
+TRUTH = (0.25, 0.75)  # attenuation that the grey values -1 and 1 of the truth stand for
+
+
+@dataclass
+class Pair:
+    """Two scans of one field on one grid of 50 nm, grey values in [-1, 1].
+
+    Attributes:
+        lq: LQ scan on the fine grid, registered, ``(D, H, W)`` float32.
+        hq: HQ scan.
+        truth: What both show, without blur, noise and drift.
+        labels: Phases of it, ``uint8``.
+        mask: Where a slice counts, ``(H, W)`` bool.
+        limits: Grey values of LQ that became -1 and 1; use them for later scans.
+        residual: Median distance of the registration from the known motion, voxels.
+    """
+
+    lq: np.ndarray
+    hq: np.ndarray
+    truth: np.ndarray
+    labels: np.ndarray
+    mask: np.ndarray
+    limits: tuple[float, float]
+    residual: float
+
+
+def disc(n: int, share: float = 0.97) -> np.ndarray:
+    """A circular mask ``(n, n)`` around the axis; its diameter is a share of the edge (IN-06)."""
+    y, x = np.mgrid[:n, :n] - (n - 1) / 2
+    return np.hypot(y, x) <= share * n / 2
+
+
+def limits(volume: np.ndarray, mask: np.ndarray, cut: float = 0.5) -> tuple[float, float]:
+    """Percentiles of the grey values inside a mask of every slice: ``cut`` and ``100 - cut``."""
+    seen = volume[..., mask]
+    if not np.isfinite(seen).all():
+        raise ValueError("the volume holds NaN or infinite values inside of the mask")
+    low, high = np.percentile(seen, [cut, 100 - cut])
+    if low == high:
+        raise ValueError("the volume has one grey value only: there is nothing to scale")
+    return float(low), float(high)
+
+
+def scaled(volume: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    """Grey values with two limits at -1 and 1, and cut off there; float32."""
+    low, high = bounds
+    return np.clip(2 * (volume - low) / (high - low) - 1, -1, 1).astype(np.float32)
+
+
+def equalised(volume: np.ndarray, mask: np.ndarray, bins: int = 4096) -> np.ndarray:
+    """Histogram equalisation: grey values inside of the mask become uniform in [-1, 1] (IN-04).
+
+    Which kind the paper uses is not said (GAP-30); this is the plain one, one curve for a volume.
+    """
+    counts, edges = np.histogram(volume[..., mask], bins)
+    share = np.concatenate([[0], np.cumsum(counts)]) / counts.sum()
+    return (2 * np.interp(volume, edges, share) - 1).astype(np.float32)
+
+
+def upscaled(volume: np.ndarray, factor: int = 2) -> np.ndarray:
+    """Bicubic interpolation on a grid ``factor`` times as fine, along every axis (IN-05).
+
+    A fine voxel i has its centre at ``(i + 0.5) / factor - 0.5`` of the coarse grid.
+    """
+    return zoom(volume, factor, order=3, mode="nearest", grid_mode=True).astype(np.float32)
+
+
+def parts(deep: int, held: int = 10, gap: int = GAP) -> dict[str, slice]:
+    """Slices to train on, to choose with and to judge, in this order, with gaps (IN-09).
+
+    Raises:
+        ValueError: if fewer than ``held`` slices are left for the training.
+    """
+    first = deep - 2 * held - 2 * gap
+    if first < held:
+        raise ValueError(f"{deep} slices are too few: take {3 * held + 2 * gap} or more")
+    stop = first + gap + held
+    return {
+        "train": slice(0, first),
+        "choose": slice(first + gap, stop),
+        "judge": slice(stop + gap, deep),
+    }
+
+
+def pair(state: nanoct.State, registered: bool = True, rings: bool = False, **how) -> Pair:
+    """The pair of a state with a HQ scan: scaled, on one grid, registered.
+
+    Args:
+        state: Of :func:`srlib.nanoct.cell`.
+        registered: False to leave the LQ scan where it is.
+        rings: Use the LQ scan with its rings.
+        how: Further arguments of :func:`srlib.register.register`.
+
+    Raises:
+        ValueError: if there is no HQ scan.
+    """
+    if state.hq is None:
+        raise ValueError("this state has no HQ scan: make the cell with hq=True")
+    mask = disc(state.hq.shape[-1])
+    everywhere = np.broadcast_to(mask, state.hq.shape)
+    lq = nanoct.inner(upscaled(state.lq_raw if rings else state.lq))
+    found = np.zeros_like(state.motion)
+    bounds = limits(lq, mask)
+    hq = scaled(state.hq, limits(state.hq, mask))
+    if registered:
+        found = register.register(scaled(lq, bounds), hq, everywhere, **how)
+        lq = register.apply(lq, found)
+    away = register.residual(found, state.motion, everywhere)
+    return Pair(
+        lq=scaled(lq, bounds),
+        hq=hq,
+        truth=scaled(state.grey, TRUTH),
+        labels=nanoct.inner(state.labels).copy(),
+        mask=mask,
+        limits=bounds,
+        residual=away,
+    )

@@ -1,0 +1,162 @@
+"""Registration: where every voxel of a sharp volume lies in a blurred one of the same object.
+
+Volumes are ``(D, H, W)``. A displacement ``u`` is ``(3, D, H, W)`` float32 in voxels, components in
+the order z, y, x, with the meaning ``warped(p) = moving(p + u(p))``. Both volumes are band-passed
+first: noise and rings go at the fine end, the slow drift of brightness at the coarse one.
+"""
+
+import numpy as np
+from scipy.ndimage import map_coordinates, spline_filter
+from tqdm.std import tqdm
+
+BAND = 2.0, 6.0  # sigmas in voxels: finer and coarser structure than this is left out
+STEP = 2  # the band-passed volumes are compared on every second voxel
+GRID = (slice(None, None, STEP),) * 3
+EDGE = 12  # voxels of padding after which a cubic spline has forgotten its border
+
+
+def _check(mask: np.ndarray | None = None, **arrays: np.ndarray) -> None:
+    """Volumes, or displacements of volumes, that do not fit together raise a ValueError."""
+    shape = next(iter(arrays.values())).shape[-3:]
+    for name, array in arrays.items():
+        want = shape if name in ("moving", "fixed", "volume") else (3, *shape)
+        if len(shape) != 3 or min(shape) < 16:
+            raise ValueError(f"{name} is {array.shape}: 3 axes of 16 voxels or more are needed.")
+        if array.shape != want:
+            raise ValueError(f"{name} is {array.shape}, but it should be {want}.")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} should hold finite numbers only.")
+    if mask is not None and (mask.shape != shape or mask.dtype != bool or not mask.any()):
+        raise ValueError(f"mask should be boolean, {shape} in shape and true somewhere.")
+
+
+def _band(volume: np.ndarray, mask: np.ndarray | None):
+    """Image of the band on every ``STEP``-th voxel, sd 1; 0 outside the mask."""
+    import SimpleITK as sitk
+
+    def smooth(values: np.ndarray, sigma: float) -> np.ndarray:
+        image = sitk.SmoothingRecursiveGaussian(sitk.GetImageFromArray(values), sigma)
+        return sitk.GetArrayFromImage(image)
+
+    weight = np.ones(volume.shape, np.float32) if mask is None else mask.astype(np.float32)
+    values = (volume - volume[weight > 0].mean(dtype=float)).astype(np.float32) * weight
+    inside = weight[GRID]
+    band, coarse = smooth(values, BAND[0])[GRID], smooth(values[GRID], BAND[1] / STEP)
+    if mask is not None:
+        band /= np.maximum(smooth(weight, BAND[0])[GRID], 1e-3)
+        coarse /= np.maximum(smooth(inside, BAND[1] / STEP), 1e-3)
+    band = (band - coarse) * inside
+    image = sitk.GetImageFromArray(band / max(float(band[inside > 0].std()), 1e-12))
+    image.SetSpacing((float(STEP),) * 3)
+    return image
+
+
+def rigid(moving: np.ndarray, fixed: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+    """Rotation and shift of highest correlation, as a displacement (IN-07).
+
+    Only voxels of the boolean ``mask`` count. ValueError if a shape or a number does not fit.
+    """
+    import SimpleITK as sitk
+
+    _check(mask, moving=moving, fixed=fixed)
+    image, target = _band(moving, mask), _band(fixed, mask)
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsCorrelation()
+    if mask is not None:
+        where = sitk.GetImageFromArray(mask[GRID].astype(np.uint8))
+        where.CopyInformation(target)
+        method.SetMetricFixedMask(where)
+    method.SetMetricSamplingStrategy(method.RANDOM)
+    method.SetMetricSamplingPercentagePerLevel([1.0, 0.5], 1)  # with the seed 1
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(1.0, 0.002, 100, 0.6, 1e-6)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel([2, 1])
+    method.SetSmoothingSigmasPerLevel([STEP, 0])
+    start = sitk.Euler3DTransform()
+    start.SetCenter([(n - 1) / 2 for n in fixed.shape[::-1]])
+    method.SetInitialTransform(start, inPlace=True)
+    method.Execute(target, image)
+    turn = np.reshape(start.GetMatrix(), (3, 3))[::-1, ::-1] - np.eye(3)  # x, y, z to z, y, x
+    offset = start.GetTranslation()[::-1] - turn @ start.GetCenter()[::-1]
+    z, y, x = np.ogrid[tuple(map(slice, fixed.shape))]
+    field = np.empty((3, *fixed.shape), np.float32)
+    for row, (a, b, c), d in zip(field, turn, offset, strict=True):
+        row[:] = a * z + (b * y + c * x + d)
+    return field
+
+
+def demons(moving, fixed, start=None, smooth=12.0, iterations=60, mask=None) -> np.ndarray:
+    """Smooth non-rigid displacement on top of ``start``, by fast symmetric forces demons.
+
+    The result is ``start`` (zero if not given) and what the demons add, composed. ``smooth``: sigma
+    in voxels that every iteration smooths the displacement with. ValueError as in :func:`rigid`.
+    """
+    import SimpleITK as sitk
+
+    if smooth <= 0:
+        raise ValueError(f"smooth is {smooth}, but it should be positive.")
+    start = np.zeros((3, *fixed.shape), np.float32) if start is None else start
+    _check(mask, fixed=fixed, moving=moving, start=start)
+    image, target = _band(apply(moving, start, 1), mask), _band(fixed, mask)
+    method = sitk.FastSymmetricForcesDemonsRegistrationFilter()
+    method.SetNumberOfIterations(iterations)
+    method.SetStandardDeviations(smooth / STEP)  # of the displacement
+    method.SetMaximumKernelWidth(int(6 * smooth / STEP) + 3)
+    coarse = sitk.GetArrayFromImage(method.Execute(target, image)).T[::-1].swapaxes(1, 3)
+    field = np.empty(start.shape, np.float32)
+    y, x = np.ogrid[tuple(map(slice, fixed.shape[1:]))]
+    for z in range(len(fixed)):
+        half = np.broadcast_arrays(z / STEP, y / STEP, x / STEP)
+        more = np.stack([map_coordinates(c, half, order=1, mode="nearest") for c in coarse])
+        where = [p + m for p, m in zip((z, y, x), more, strict=True)]
+        for row, c, m in zip(field, start, more, strict=True):
+            row[z] = m + map_coordinates(c, where, order=1, mode="nearest")
+    return field
+
+
+def register(moving, fixed, mask=None, smooth=0.0, iterations=60, progress=True) -> np.ndarray:
+    """:func:`rigid`, then :func:`demons` if ``smooth`` is positive (IN-07, IN-08).
+
+    On blurred, noisy volumes the demons can do harm, so they are off by default.
+    """
+    field, stages = None, ["rigid", "demons"] if smooth > 0 else ["rigid"]
+    for stage in tqdm(stages, "registering", disable=not progress):
+        if stage == "rigid":
+            field = rigid(moving, fixed, mask)
+        else:
+            field = demons(moving, fixed, field, smooth, iterations, mask)
+    return field
+
+
+def apply(volume: np.ndarray, displacement: np.ndarray, order: int = 3) -> np.ndarray:
+    """``volume(p + u(p))`` as float32, by splines of ``order``; the border goes on outside."""
+    _check(volume=volume, displacement=displacement)
+    out = np.empty(volume.shape, np.float32)
+    values = np.pad(volume.astype(np.float32), EDGE, mode="edge")
+    if order > 1:
+        values = spline_filter(values, order, np.float32, mode="nearest")
+    y, x = np.ogrid[tuple(map(slice, volume.shape[1:]))]
+    for z, plane in enumerate(out):
+        where = [c + p + EDGE for c, p in zip((z, y, x), displacement[:, z], strict=True)]
+        map_coordinates(values, where, plane, order, mode="nearest", prefilter=False)
+    return out
+
+
+def residual(found: np.ndarray, true: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Median length in voxels of the difference of two displacements."""
+    _check(mask, found=found, true=true)
+    length = np.linalg.norm(found - true, axis=0)
+    return float(np.median(length if mask is None else length[mask]))
+
+
+def strain(displacement: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Growth in the plane that a displacement takes up: mean slope of u_y over y and u_x over x.
+
+    Report it beside a registration of time steps (IN-08): growth must not be registered away.
+    """
+    _check(mask, displacement=displacement)
+    inside = np.ones(displacement.shape[1:], bool) if mask is None else mask
+    places = [p - p.mean() for p in np.nonzero(inside)[1:]]
+    slopes = [p @ u[inside] / (p @ p) for p, u in zip(places, displacement[1:], strict=True)]
+    return float(np.mean(slopes))
