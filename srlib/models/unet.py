@@ -56,7 +56,7 @@ class RestorationUNet(nn.Module):
             tanh=tanh,
         )
         self.multiple = 2 ** (downs + 1)
-        deep = sum(2 * d for d in dilations) + 1
+        deep = sum(2 * d for d in dilations) + 2
         self.reach = 9 + 7 * sum(2**k for k in range(1, downs + 1)) + deep * self.multiple
         self.embedding, self.upsample, self.tanh = embedding, upsample, tanh
         sizes = [width * 2**k for k in range(downs + 1)]
