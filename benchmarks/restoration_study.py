@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks import restoration_judge
 from benchmarks.study import ROOT, sweep
 from srlib import models, nanoct, prepare, train
 
@@ -35,25 +36,28 @@ def pair() -> prepare.Pair:
     return prepare.pair(state, progress=False)
 
 
+@cache
+def known() -> restoration_judge.Known:
+    return restoration_judge.Known(pair())
+
+
 def trained(arm: str, seed: int, work: Path, progress: bool = True) -> torch.nn.Module:
     """A network of one arm, with what a side-car of weights should tell."""
-    known, (method, changes) = pair(), ARMS[arm]
-    part = prepare.parts(len(known.lq))["train"]
-    pairs = train.Pairs(known.lq[part], known.hq[part], known.mask)
+    scans, (method, changes) = pair(), ARMS[arm]
+    part = prepare.parts(len(scans.lq))["train"]
+    pairs = train.Pairs(scans.lq[part], scans.hq[part], scans.mask)
     recipe = replace(RECIPE, **changes)
     how = dict(out=work / f"{seed}.checkpoint", progress=progress)
     model = train.fit_restorer(pairs, method, seed, recipe, "cpu", **how)
     model.meta |= {"case": "sy5", "source": "twin", "profile": "laptop", "arm": arm}
-    model.meta |= {"data_sha256": pairs.key(), "voxel_nm": 50.0, "limits": known.limits}
+    model.meta |= {"data_sha256": pairs.key(), "voxel_nm": 50.0, "limits": scans.limits}
     return model
 
 
 def run(arm: str, seed: int, work: Path) -> dict:
     """Train one arm with one seed, and judge it on slices that no training has seen."""
-    from benchmarks import restoration_judge
-
     model = trained(arm, seed, work)
-    values = restoration_judge.judge(model, pair())
+    values = restoration_judge.judge(model, known())
     values |= {
         "training_seconds": model.meta["seconds"],
         "losses": model.meta["losses"][::10],

@@ -19,8 +19,8 @@ from srlib import anode, checkpoint, tomography
 from srlib.tomography import Scanner
 
 SHAPE = (104, 640, 640)  # of the sample in voxels of 50 nm
-HQ = Scanner(angles=320, photons=170, blur=2.5, gain=0.03)
-LQ = Scanner(angles=320, photons=32, blur=3.55, gain=0.4)
+HQ = Scanner(angles=320, photons=400, blur=2.5, gain=0.02)
+LQ = Scanner(angles=320, photons=300, blur=3.55, gain=0.13)
 RANGE = (-1.0, 2.0)  # attenuation of the smallest and the largest 16-bit number
 CACHE = Path(__file__).parents[1] / "data" / "raw"
 
@@ -86,7 +86,7 @@ def misalignment(
 
 
 def moved(volume: np.ndarray, motion: np.ndarray) -> np.ndarray:
-    """The scan of a sample after a motion u: what was at p is now at p + u(p).
+    """A sample after a motion u: what was at p is now at p + u(p).
 
     Args:
         volume: ``(D, H, W)``.
@@ -157,13 +157,13 @@ def _scan(seed, state, hq, shape, scanners, bar) -> State:
     contrast = anode.ATTENUATION[0] - anode.ATTENUATION[1]
     deep, n, _ = shape
     coarse = whole.reshape(deep // 2, 2, n // 2, 2, n // 2, 2).mean((1, 3, 5))
-    lines = tomography.measure(tomography.project(coarse, lq.angles, n // 2), lq, number)
     motion = misalignment(number, coarse.shape)
+    coarse = moved(coarse, motion)
+    lines = tomography.measure(tomography.project(coarse, lq.angles, n // 2), lq, number)
     scans = []
     for of in (lines, tomography.without_rings(lines)):
         volume = tomography.reconstruct(of, n // 2)
-        volume = tomography.drifted(volume, contrast, lq.drift, number)
-        scans.append(moved(volume, motion))
+        scans.append(tomography.drifted(volume, contrast, lq.drift, number))
     bar.update()
     fine = None
     if hq:

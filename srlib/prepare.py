@@ -12,6 +12,7 @@ from scipy.ndimage import zoom
 from srlib import nanoct, register
 
 GAP = 15  # slices left out between two parts, so that no neighbour of a training slice is judged
+SOFTEN = 6.7  # sigma that makes a HQ scan as blurred as a LQ scan, voxels of 50 nm
 TRUTH = (0.25, 0.75)  # attenuation that the grey values -1 and 1 of the truth stand for
 
 
@@ -71,6 +72,18 @@ def equalised(volume: np.ndarray, mask: np.ndarray, bins: int = 4096) -> np.ndar
     return (2 * np.interp(volume, edges, share) - 1).astype(np.float32)
 
 
+def unringed(volume: np.ndarray) -> np.ndarray:
+    """Slices minus their mean on each circle around the axis, where rings are.
+
+    For the registration only: it takes away a part of the sample as well, most near the axis.
+    """
+    y, x = np.indices(volume.shape[1:]) - (np.array(volume.shape[1:])[:, None, None] - 1) / 2
+    ring = np.rint(np.hypot(y, x)).astype(int)
+    count = np.maximum(np.bincount(ring.ravel()), 1)
+    means = [np.bincount(ring.ravel(), plane.ravel()) / count for plane in volume]
+    return (volume - np.stack(means)[:, ring]).astype(np.float32)
+
+
 def upscaled(volume: np.ndarray, factor: int = 2) -> np.ndarray:
     """Bicubic interpolation on a grid ``factor`` times as fine, along every axis (IN-05).
 
@@ -117,7 +130,9 @@ def pair(state: nanoct.State, registered: bool = True, rings: bool = False, **ho
     bounds = limits(lq, mask)
     hq = scaled(state.hq, limits(state.hq, mask))
     if registered:
-        found = register.register(scaled(lq, bounds), hq, everywhere, **how)
+        found = register.register(
+            unringed(scaled(lq, bounds)), unringed(hq), everywhere, soften=SOFTEN, **how
+        )
         lq = register.apply(lq, found)
     away = register.residual(found, state.motion, everywhere)
     return Pair(

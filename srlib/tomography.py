@@ -149,15 +149,15 @@ def drifted(volume: np.ndarray, contrast: float, drift: float, seed: int) -> np.
 
 
 def without_rings(lines: np.ndarray) -> np.ndarray:
-    """Projections without their stripes, by normalising columns with their smoothed mean.
+    """Projections of which the stripes are reduced by sorting (Vo et al. 2018, algorithm 3).
 
     What is constant along the angles is the error of a detector column, or a ring of the sample;
-    see :func:`algotom.prep.removal.remove_stripe_based_normalization`.
+    see :func:`algotom.prep.removal.remove_stripe_based_sorting`. Broad stripes stay in part.
     """
-    from algotom.prep.removal import remove_stripe_based_normalization as normalise
+    from algotom.prep.removal import remove_stripe_based_sorting as sort
 
-    sigma = max(3, lines.shape[2] // 20)
-    return np.stack(_threads(lambda s: normalise(s, sigma).astype(np.float32), list(lines)))
+    size = max(5, lines.shape[2] // 10)
+    return np.stack(_threads(lambda s: sort(s, size=size).astype(np.float32), list(lines)))
 
 
 def reconstruct(lines: np.ndarray, width: int, depth: float = DEEP, n: int = 0) -> np.ndarray:

@@ -1,0 +1,311 @@
+"""Measures of restored grey slices: sharpness, contrast, likeness, and what is invented or lost.
+
+Images are float ``(H, W)`` with grey values in [-1, 1]; dark particles in a bright matrix. Masks
+are bool ``(H, W)``, True where a pixel counts. Labels are those of :data:`srlib.anode.PHASES`:
+matrix, particle, dense phase, crack = 0, 1, 2, 3. InDI, "Metrics" and "Calculating the spatial
+resolution and CNR"; what the paper leaves open (GAP-30) is said at each function.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, gaussian_filter, label, map_coordinates
+from scipy.optimize import least_squares
+from scipy.special import erf
+
+ACROSS = np.arange(-2, 3)  # pixels along an edge over which its profile is a mean
+STEP = 0.5  # pixels between two samples of a profile
+
+
+def _check(image: NDArray, *others: NDArray, mask: NDArray | None = None) -> NDArray:
+    """The mask, after checks of what it masks."""
+    for one in (image, *others):
+        if one.ndim != 2 or one.shape != image.shape:
+            raise ValueError(f"images should be (H, W) alike, not {image.shape} and {one.shape}")
+        if not np.isfinite(one).all():
+            raise ValueError("an image should hold finite numbers only")
+    mask = np.ones(image.shape, bool) if mask is None else mask
+    if mask.shape != image.shape or not mask.any():
+        raise ValueError(f"the mask should be {image.shape} and not empty")
+    return mask
+
+
+def psnr(image: NDArray, reference: NDArray, mask: NDArray | None = None) -> float:
+    """Peak signal-to-noise ratio in dB inside of the mask, for a range of 2 (ME-16)."""
+    mask = _check(image, reference, mask=mask)
+    error = float(np.square(image - reference, dtype=np.float64)[mask].mean())
+    return 10 * np.log10(4 / error) if error else float("inf")
+
+
+def ssim(image: NDArray, reference: NDArray, mask: NDArray | None = None) -> float:
+    """Structural similarity with Gaussian weights, the mean inside of the mask; at most 1."""
+    from skimage.metrics import structural_similarity
+
+    mask = _check(image, reference, mask=mask)
+    how = dict(data_range=2, gaussian_weights=True, use_sample_covariance=False, full=True)
+    return float(structural_similarity(image, reference, **how)[1][mask].mean())
+
+
+def sift_matches(
+    image: NDArray,
+    reference: NDArray,
+    mask: NDArray | None = None,
+    ratio: float = 0.8,
+    within: float = 4.0,
+) -> int:
+    """Features that an image shares with the reference, at the same place (IN-27).
+
+    SIFT key points of both are matched both ways by the Euclidean distance of their descriptors;
+    the best match must be nearer than ``ratio`` times the next. The paper states no rule (GAP-30).
+
+    Args:
+        within: Pixels between the two places of one feature, at most.
+    """
+    from skimage.feature import SIFT, match_descriptors
+
+    mask = _check(image, reference, mask=mask)
+    found = []
+    for one in (image, reference):
+        sift = SIFT(upsampling=1)
+        try:
+            sift.detect_and_extract((np.clip(one, -1, 1) + 1) / 2)
+        except RuntimeError:  # no feature at all
+            return 0
+        inside = mask[tuple(sift.keypoints.T)]
+        found.append((sift.keypoints[inside], sift.descriptors[inside]))
+    (a, first), (b, second) = found
+    if not len(a) or not len(b):
+        return 0
+    pairs = match_descriptors(first, second, cross_check=True, max_ratio=ratio)
+    return int((np.linalg.norm(a[pairs[:, 0]] - b[pairs[:, 1]], axis=1) <= within).sum())
+
+
+def find_edges(
+    labels: NDArray,
+    count: int = 60,
+    seed: int = 0,
+    mask: NDArray | None = None,
+    half: int = 14,
+    apart: float = 8.0,
+) -> NDArray:
+    """Places where a straight profile crosses one edge of a particle and nothing else.
+
+    Chosen from the truth, at random and not by hand, so that all methods are judged at the same
+    places and none at its best (GAP-31).
+
+    Args:
+        labels: ``uint8`` phases.
+        count: Places, at most.
+        half: Pixels on each side of the edge that must be of one phase.
+        apart: Pixels between two places, at least.
+
+    Returns:
+        ``(n, 4)``: y, x, and the unit normal from particle to matrix, ny, nx.
+
+    Raises:
+        ValueError: if there is no such place.
+    """
+    mask = _check(labels, mask=mask)
+    particle = labels == 1
+    smooth = gaussian_filter(particle.astype(np.float32), 3)
+    slope = -np.stack(np.gradient(smooth), -1)
+    border = particle & binary_dilation(labels == 0) & mask
+    places = np.random.default_rng(seed).permutation(np.argwhere(border))
+    reach = np.arange(-half, half + 1)
+    found: list[NDArray] = []
+    for place in places:
+        normal = slope[tuple(place)]
+        length = np.linalg.norm(normal)
+        if length < 1e-3 or any(np.hypot(*(f[:2] - place)) < apart for f in found):
+            continue
+        normal = normal / length
+        line = np.rint(place + reach[:, None] * normal).astype(int)
+        if (line < 0).any() or (line >= labels.shape).any():
+            continue
+        seen = labels[tuple(line.T)]
+        if (
+            mask[tuple(line.T)].all()
+            and (seen[reach < -1] == 1).all()
+            and not seen[reach > 2].any()
+        ):
+            found.append(np.array([*place, *normal]))
+        if len(found) == count:
+            break
+    if not found:
+        raise ValueError("there is no free edge in these labels: take a larger image or half")
+    return np.stack(found)
+
+
+def edge_profile(image: NDArray, edge: NDArray, half: int = 14) -> tuple[NDArray, NDArray]:
+    """Distances from an edge in pixels, particle first, and the mean grey value there."""
+    y, x, ny, nx = edge
+    along = np.arange(-half, half + STEP, STEP)
+    places = [
+        y + along * ny - ACROSS[:, None] * nx,
+        x + along * nx + ACROSS[:, None] * ny,
+    ]
+    return along, map_coordinates(image, places, order=1, mode="nearest").mean(0)
+
+
+def edge_widths(
+    image: NDArray, edges: NDArray, voxel_nm: float, half: int = 14, least: float = 0.85
+) -> NDArray:
+    """Spatial resolution at each edge: full width at half maximum of its derivative, in nm (IN-25).
+
+    A step of Gaussian blur is fitted to the profile, because the derivative of a noisy profile
+    itself has no one maximum. NaN where the fit explains less than ``least`` of the variance or the
+    matrix is not the brighter side.
+    """
+    _check(image)
+    widths = np.full(len(edges), np.nan)
+    for i, edge in enumerate(edges):
+        along, grey = edge_profile(image, edge, half)
+        low, high = grey[: len(grey) // 4].mean(), grey[-(len(grey) // 4) :].mean()
+
+        def misfit(p: NDArray, along=along, grey=grey) -> NDArray:
+            return p[0] + p[1] * erf((along - p[2]) / (np.sqrt(2) * p[3])) - grey
+
+        start = [(low + high) / 2, (high - low) / 2, 0.0, 3.0]
+        fit = least_squares(misfit, start, bounds=([-9, -9, -half, 0.2], [9, 9, half, half]))
+        left = np.square(fit.fun).sum() / max(np.square(grey - grey.mean()).sum(), 1e-12)
+        if fit.x[1] > 0 and 1 - left >= least:
+            widths[i] = 2 * np.sqrt(2 * np.log(2)) * fit.x[3] * voxel_nm
+    return widths
+
+
+def common(widths: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    """Widths at those edges alone where every image has one; a fair set for medians."""
+    everywhere = np.all([np.isfinite(w) for w in widths.values()], 0)
+    return {name: w[everywhere] for name, w in widths.items()}
+
+
+def cnr(image: NDArray, labels: NDArray, mask: NDArray | None = None, border: int = 3) -> float:
+    """Contrast of particles and matrix over the noise of the matrix (IN-26).
+
+    Of the pixels ``border`` and more from any other phase. The paper does not say which noise it
+    divides by (GAP-30); here it is the standard deviation of the matrix.
+    """
+    mask = _check(image, labels, mask=mask)
+    ball = np.hypot(*np.mgrid[-border : border + 1, -border : border + 1]) <= border
+    parts = [image[mask & ~binary_dilation(labels != p, ball)] for p in (1, 0)]
+    if min(map(len, parts)) < 2:
+        raise ValueError("particle and matrix should both have an inside: take a smaller border")
+    return float(abs(parts[0].mean() - parts[1].mean()) / parts[1].std())
+
+
+def band_power(
+    image: NDArray,
+    reference: NDArray,
+    mask: NDArray | None = None,
+    bands: Sequence[tuple[float, float]] = ((1 / 40, 1 / 10), (1 / 10, 1 / 5)),
+) -> tuple[float, ...]:
+    """Power of an image in bands of frequency (cycles per pixel) over that of the reference.
+
+    Below 1: detail is missing, as in a regression to the mean; above 1: there is too much.
+    """
+    mask = _check(image, reference, mask=mask)
+    window = mask * np.outer(*(np.hanning(n + 2)[1:-1] for n in mask.shape))
+    frequency = np.hypot(*np.meshgrid(*map(np.fft.fftfreq, mask.shape), indexing="ij"))
+    power = [
+        np.abs(np.fft.fft2((one - np.average(one, weights=window)) * window)) ** 2
+        for one in (image, reference)
+    ]
+    inside = [(frequency >= a) & (frequency < b) for a, b in bands]
+    return tuple(float(power[0][i].sum() / power[1][i].sum()) for i in inside)
+
+
+def threshold(image: NDArray, mask: NDArray | None = None) -> float:
+    """Otsu's grey value between particles and matrix, inside of the mask."""
+    from skimage.filters import threshold_otsu
+
+    return float(threshold_otsu(image[_check(image, mask=mask)]))
+
+
+def audit(
+    found: NDArray, truth: NDArray, least: int = 20, overlap: float = 0.25
+) -> dict[str, float]:
+    """Objects that an image shows and the truth does not, and the reverse (IN-43).
+
+    Args:
+        found: Bool image of what was found.
+        truth: Bool image of what is there.
+        least: Pixels of an object that counts.
+        overlap: Share of an object that must be in the other image; less, and it is missed (of the
+            truth) or false (of the found).
+
+    Returns:
+        Numbers ``"true"``, ``"found"``, ``"missed"``, ``"false"``.
+    """
+    _check(found, truth)
+
+    def alone(these: NDArray, others: NDArray) -> tuple[int, int]:
+        numbers, n = label(these, np.ones((3, 3)))
+        sizes = np.bincount(numbers.ravel(), minlength=n + 1)[1:]
+        shared = np.bincount(numbers[others], minlength=n + 1)[1:]
+        counted = sizes >= least
+        return int(counted.sum()), int((counted & (shared < overlap * sizes)).sum())
+
+    (true, missed), (seen, false) = alone(truth, found), alone(found, truth)
+    return {"true": true, "found": seen, "missed": missed, "false": false}
+
+
+def per_thousand(counts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Missed per 1000 true and false per 1000 found objects, over several :func:`audit`."""
+    total = {k: sum(c[k] for c in counts) for k in ("true", "found", "missed", "false")}
+    return {
+        "missed": 1000 * total["missed"] / max(total["true"], 1),
+        "false": 1000 * total["false"] / max(total["found"], 1),
+    }
+
+
+def particles(image: NDArray, mask: NDArray, smooth: float = 1.5) -> NDArray:
+    """Bool image of what is darker than Otsu's threshold after a little smoothing."""
+    image = gaussian_filter(image, smooth)
+    return (image < threshold(image, mask)) & mask
+
+
+def score(
+    images: NDArray,
+    hq: NDArray,
+    truth: NDArray,
+    labels: NDArray,
+    mask: NDArray,
+    edges: Sequence[NDArray],
+    voxel_nm: float = 50.0,
+) -> dict[str, float | list[float]]:
+    """All measures of a stack of slices, against the HQ scan and against the truth.
+
+    Args:
+        images, hq, truth: ``(D, H, W)`` in [-1, 1].
+        labels: Phases of the same shape.
+        mask: ``(H, W)``.
+        edges: Of each slice, from :func:`find_edges`.
+
+    Returns:
+        Means over the slices; ``"widths nm"`` is a list over all edges, NaN where a fit failed;
+        counts of :func:`audit` are sums.
+    """
+    rows, counts, widths = [], [], []
+    for image, fine, known, phases, places in zip(images, hq, truth, labels, edges, strict=True):
+        found, true = particles(image, mask), (phases > 0) & (phases < 3) & mask
+        mid, high = band_power(image, fine, mask)
+        rows.append(
+            {
+                "PSNR to HQ": psnr(image, fine, mask),
+                "PSNR to truth": psnr(image, known, mask),
+                "SSIM to HQ": ssim(image, fine, mask),
+                "SSIM to truth": ssim(image, known, mask),
+                "SIFT to HQ": sift_matches(image, fine, mask),
+                "SIFT to truth": sift_matches(image, known, mask),
+                "CNR": cnr(image, phases, mask),
+                "mid band": mid,
+                "high band": high,
+                "Dice": float(2 * (found & true).sum() / max(found.sum() + true.sum(), 1)),
+            }
+        )
+        counts.append(audit(found, true))
+        widths.extend(edge_widths(image, places, voxel_nm).tolist())
+    means = {k: float(np.mean([min(r[k], 99.0) for r in rows])) for k in rows[0]}
+    total = {k: int(sum(c[k] for c in counts)) for k in counts[0]}
+    return means | total | {"widths nm": widths}
