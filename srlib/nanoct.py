@@ -99,6 +99,17 @@ def moved(volume: np.ndarray, motion: np.ndarray) -> np.ndarray:
     return map_coordinates(volume, grid + back, order=3, mode="nearest")
 
 
+def on_fine(motion: np.ndarray) -> np.ndarray:
+    """A motion of the LQ scan, in its voxels, in the field of the HQ scan and in voxels of 50 nm.
+
+    Args:
+        motion: ``(3, D/2, H/2, W/2)``; the result is ``(3, D, H/2, W/2)``.
+    """
+    places = [np.arange(2 * n, dtype=np.float32) / 2 - 0.25 for n in motion.shape[1:]]
+    grid = inner(np.stack(np.meshgrid(*places, indexing="ij")))
+    return np.stack([2 * map_coordinates(m, grid, order=1, mode="nearest") for m in motion])
+
+
 def cell(
     seed: int = 0,
     states: tuple[int, ...] = (0,),
@@ -176,11 +187,7 @@ def _scan(seed, state, hq, shape, scanners, bar) -> State:
         bar.update()
     else:
         bar.update(2)
-    steps = [[k / 2 - 0.25 for k in range(m)] for m in shape]  # places in LQ voxels
-    grid = np.meshgrid(*[np.asarray(s, np.float32) for s in steps], indexing="ij")
-    grid = inner(np.stack(grid))
-    u = np.stack([2 * map_coordinates(m, grid, order=1, mode="nearest") for m in motion])
-    return State(labels, inner(whole).copy(), scans[0], scans[1], fine, u)
+    return State(labels, inner(whole).copy(), scans[0], scans[1], fine, on_fine(motion))
 
 
 def _write(path: Path, state: State) -> None:

@@ -301,6 +301,47 @@ def edges(values: dict) -> None:
     assert "pore" in values["nearer_than_scan"]
 
 
+def indi_theory(values: dict) -> None:
+    """An untrained network, or a sampler without the schedule, fails."""
+    assert values["perfect"] < 1e-4, "a perfect network is exact in any number of steps"
+    assert max(values["missed"]) < 0.2, "the regression answers with the mean of what fits"
+    one, many = (values["scores"][f"InDI, {k} steps"] for k in (1, 32))
+    near, error = "near a mode", "mean squared error"
+    assert one[near][0] < 0.2 and many[near][0] > one[near][0] + 0.3
+    assert one[error][0] < 1.05 * values["scores"]["regression"][error][0] + 0.1
+    assert many[error][0] > one[error][0] + 0.1, "what looks real is farther from the truth"
+    assert 0.1 < many["near a wrong mode"][0] < many[near][0]
+    late = values["stopped"]["8"]
+    assert late["schedule of k, near a mode"] > late["stopped in 64, near a mode"]
+
+
+def indi_data(values: dict) -> None:
+    """Without registration, without the reduction of rings, or with motions turned round, fails."""
+    scores, rings = values["scores"], values["rings"]
+    assert scores["rigid, then shift"] < 0.4 * scores["not registered"]
+    assert max(values["cells"]) < 0.4 * scores["not registered"]
+    assert rings["rings reduced"]["CNR"] > 1.05 * rings["as reconstructed"]["CNR"]
+    for state, row in values["strains"].items():
+        assert abs(row["taken up, rigid"]) < 0.1 * row["true strain"], "a rigid motion has none"
+        assert row["taken up, non-rigid"] > 0.2 * row["true strain"], state
+
+
+def indi_compare(values: dict) -> None:
+    """Untrained networks give LQ back, and a sampler of one step has no sweep: both fail."""
+    width, scores = values["fwhm"], values["scores"]
+    (ours,) = (k for k in width if k.startswith("InDI"))
+    for name in ("CNN", "GAN", ours):
+        assert width[name] < 0.75 * width["LQ"], name
+        assert scores[name]["PSNR to truth"] > scores["LQ"]["PSNR to truth"], name
+    assert scores["GAN"]["high band"] > 5 * scores["CNN"]["high band"], "the mean has no texture"
+    first, *_, last = values["sweep"].values()
+    assert last["mid band"] > 1.2 * first["mid band"] and last["high band"] > first["high band"]
+    assert last["widths nm"] < first["widths nm"] and last["CNR"] < first["CNR"]
+    assert last["PSNR to truth"] < first["PSNR to truth"], "sharper is not truer"
+    loss = [row["PSNR"] for row in values["shifts"].values()]
+    assert loss == sorted(loss, reverse=True)
+
+
 def template(values: dict) -> None:
     scores, wrong = values["scores"], list(values["voxels_wrong"].values())
     assert scores["trilinear"]["voxels right"] > scores["nearest"]["voxels right"] + 0.05
@@ -326,5 +367,8 @@ CLAIMS = {
     "24_edges": edges,
     "25_search": search,
     "26_verdicts": verdicts,
+    "30_indi_theory": indi_theory,
+    "31_indi_data": indi_data,
+    "32_indi_compare": indi_compare,
     "_template": template,
 }
