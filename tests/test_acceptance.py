@@ -171,3 +171,9 @@ def test_in25_in18_restorations_are_sharper_and_more_steps_bring_texture():
     assert eight["widths nm"] <= 0.6 * width["LQ"]
     assert eight["mid band"] >= 0.75 and one["mid band"] < eight["mid band"]
     assert values["residual"] <= 0.3
+
+
+def test_in08_a_rigid_registration_leaves_growth_alone_and_a_free_one_does_not():
+    for row in values_of("31_indi_data", "twin")["strains"].values():
+        assert abs(row["taken up, rigid"]) < 0.02 * row["true strain"]
+        assert row["taken up, non-rigid"] > 0.3 * row["true strain"]
