@@ -302,12 +302,14 @@ def edges(values: dict) -> None:
 
 
 def indi_theory(values: dict) -> None:
-    """An untrained network, or a sampler without the schedule, fails."""
+    """An untrained network fails, and so does a sampler with wrong steps or wrong times."""
     assert values["perfect"] < 1e-4, "a perfect network is exact in any number of steps"
+    assert values["first"] < 1e-6, "one step is the network itself at t = 1"
+    assert values["late"] < 1e-4, "of a network that is wrong by t, 1/N is left"
     assert max(values["missed"]) < 0.2, "the regression answers with the mean of what fits"
     one, many = (values["scores"][f"InDI, {k} steps"] for k in (1, 32))
     near, error = "near a mode", "mean squared error"
-    assert one[near][0] < 0.2 and many[near][0] > one[near][0] + 0.3
+    assert one[near][0] < 0.3 and many[near][0] > one[near][0] + 0.3
     assert one[error][0] < 1.05 * values["scores"]["regression"][error][0] + 0.1
     assert many[error][0] > one[error][0] + 0.1, "what looks real is farther from the truth"
     assert 0.1 < many["near a wrong mode"][0] < many[near][0]
