@@ -201,9 +201,9 @@ def berhu(found: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Tensor:
 
     .. math:: L(r) = \begin{cases} |r| & |r| \le 0.5\\ r^2 + 0.25 & \text{else}\end{cases}
 
-    Its slope is max(1, 2|r|), so that no error has a small gradient (InDI, "Training details"). The
-    text joins |r| and r^2, which jump at 0.5; the 0.25 closes the gap without a change of any
-    slope (GAP-27).
+    No error has a slope below one, so none has a small gradient (InDI, "Training details"). The
+    paper joins absolute and squared error, which jump at 0.5; the 0.25 closes the gap without a
+    change of any slope (GAP-27).
 
     Args:
         found: Grey values, any shape.

@@ -60,10 +60,12 @@ def load(path_or_name: str | Path) -> nn.Module:
     if path.suffix != ".safetensors":
         path = WEIGHTS / f"{path_or_name}.safetensors"
         if not path.exists():
-            found = sorted({p.stem.rstrip("0123456789") for p in WEIGHTS.glob("*.safetensors")})
-            found = [k for k in found if not k.startswith("study-")]  # of ablations; many
-            names = ", ".join(f"{k}0" if k.endswith("-") else k for k in found) or "none"
-            raise ValueError(f"there are no weights {str(path_or_name)!r}: there are {names}")
+            found = sorted({p.stem.split("-")[0] for p in WEIGHTS.glob("*-*-[0-9]*.safetensors")})
+            names = ", ".join(k for k in found if k != "study") or "none"  # many are of studies
+            raise ValueError(
+                f"there are no weights {str(path_or_name)!r}: there are {names}, each with -real-0 "
+                f"or -twin-0 behind it; see the folder {WEIGHTS.name}"
+            )
     tensors, meta = checkpoint.read(path)
     try:
         model = _CLASSES[meta["model"]](**meta["config"])
