@@ -36,11 +36,6 @@ def pair() -> prepare.Pair:
     return prepare.pair(state, progress=False)
 
 
-@cache
-def known() -> restoration_judge.Known:
-    return restoration_judge.Known(pair())
-
-
 def trained(arm: str, seed: int, work: Path, progress: bool = True) -> torch.nn.Module:
     """A network of one arm, with what a side-car of weights should tell."""
     scans, (method, changes) = pair(), ARMS[arm]
@@ -57,7 +52,7 @@ def trained(arm: str, seed: int, work: Path, progress: bool = True) -> torch.nn.
 def run(arm: str, seed: int, work: Path) -> dict:
     """Train one arm with one seed, and judge it on slices that no training has seen."""
     model = trained(arm, seed, work)
-    values = restoration_judge.judge(model, known())
+    values = restoration_judge.judge(model, pair())
     values |= {
         "training_seconds": model.meta["seconds"],
         "losses": model.meta["losses"][::10],

@@ -12,7 +12,6 @@ import numpy as np
 from scipy.ndimage import affine_transform, gaussian_filter
 
 PHASES = ["matrix", "particle", "dense phase", "crack"]
-VOXEL_NM = 50.0
 ATTENUATION = (0.65, 0.35, 0.22, 0.65)  # of each phase, relative; a crack holds electrolyte
 GRAIN = 0.14  # sd of the texture of the matrix over the contrast of particle and matrix
 GRAIN_SIZE = 5.0  # sigma of the texture, voxels

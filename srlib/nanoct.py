@@ -146,9 +146,10 @@ def cell(
             path = folder / f"sy5-{seed}-t{state}-{key}.safetensors" if folder else None
             found = _read(path) if path and path.exists() else None
             if not found:
-                found = _scan(seed, state, about[2], shape, scanners, bar)
+                tensors = _packed(_scan(seed, state, about[2], shape, scanners, bar))
                 if path:
-                    _write(path, found)
+                    checkpoint.write(path, tensors, {"state": "SY5"})
+                found = _unpacked(tensors)  # what a later call reads, to the bit
             else:
                 bar.update(4)
             made.append(found)
@@ -190,7 +191,8 @@ def _scan(seed, state, hq, shape, scanners, bar) -> State:
     return State(labels, inner(whole).copy(), scans[0], scans[1], fine, on_fine(motion))
 
 
-def _write(path: Path, state: State) -> None:
+def _packed(state: State) -> dict[str, torch.Tensor]:
+    """Scans as 16-bit numbers, like those of the paper, and the motion as 16-bit floats."""
     low, high = RANGE
     tensors = {}
     for name, value in vars(state).items():
@@ -203,14 +205,17 @@ def _write(path: Path, state: State) -> None:
         else:
             whole = np.rint((np.clip(value, low, high) - low) / (high - low) * 65535)
             tensors[name] = torch.from_numpy(whole.astype(np.uint16))
-    checkpoint.write(path, tensors, {"state": "SY5"})
+    return tensors
 
 
 def _read(path: Path) -> State | None:
     try:
-        tensors, _ = checkpoint.read(path)
+        return _unpacked(checkpoint.read(path)[0])
     except ValueError:
         return None  # a damaged file is made anew
+
+
+def _unpacked(tensors: dict[str, torch.Tensor]) -> State:
     low, high = RANGE
     found = dict.fromkeys(State.__dataclass_fields__)
     for name, value in tensors.items():

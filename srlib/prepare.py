@@ -16,7 +16,7 @@ SOFTEN = 6.7  # sigma that makes a HQ scan as blurred as a LQ scan, voxels of 50
 TRUTH = (0.25, 0.75)  # attenuation that the grey values -1 and 1 of the truth stand for
 
 
-@dataclass
+@dataclass(eq=False)
 class Pair:
     """Two scans of one field on one grid of 50 nm, grey values in [-1, 1].
 

@@ -169,6 +169,9 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(method, tmp_path):
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
     assert whole.meta["losses"] == again.meta["losses"]
+    other = {"InDI": "CNN", "CNN": "InDI", "GAN": "CNN"}[method]
+    with pytest.raises(ValueError, match="another training"):
+        train.fit_restorer(tiny_pairs(), other, 1, out=path, **how)
     assert whole.meta["method"] == method and len(whole.meta["losses"]) == TINY.steps
 
 

@@ -6,6 +6,7 @@ beside the loss. InDI sees mixtures of measurement and clean slice.
 """
 
 import hashlib
+import json
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -171,6 +172,7 @@ def fit_restorer(
         schedule=one_cycle,
         average=recipe.average,
         clip=1.0,
+        about=json.dumps([method, asdict(recipe), pairs.key()]),
         beside=(critic, judged) if critic else None,
         **how,
     )

@@ -48,6 +48,7 @@ def fit_supervised(
     average: float = 0.0,
     clip: float | None = None,
     beside: tuple[nn.Module, Callable[[nn.Module, torch.Generator], Tensor]] | None = None,
+    about: str = "",
     save_every: int = 500,
     out: str | Path | None = None,
     progress: bool = True,
@@ -68,6 +69,7 @@ def fit_supervised(
         average: Decay of the averaged weights that are returned (EMA); 0 for the last ones.
         clip: Longest gradient of all weights together; None for any.
         beside: A second network and its loss, trained in turn: the critic of a GAN.
+        about: What else makes the training, such as its data; checkpoints of others are refused.
         save_every: Iterations between checkpoints.
         out: File of the checkpoint; a training found there is continued.
         progress: Show a bar with the loss.
@@ -85,7 +87,7 @@ def fit_supervised(
         network.to(device).train()
     optimisers = {k: torch.optim.Adam(v.parameters(), rate) for k, v in networks.items()}
     averaged = copy.deepcopy(model).eval() if average else model
-    key = json.dumps([str(getattr(model, "config", None)), iterations, seed, rate])
+    key = json.dumps([str(getattr(model, "config", None)), iterations, seed, rate, about])
     done, seconds, losses = 0, 0.0, {k: [] for k in networks}
     path = Path(out) if out else None
     parts = networks | {f"{k} optimiser": v for k, v in optimisers.items()}
