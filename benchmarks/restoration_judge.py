@@ -5,11 +5,14 @@ from functools import cache
 import numpy as np
 import torch
 
-from srlib import prepare, restore
-from srlib.metrics import grey
+from srlib import nanoct, prepare, register, restore
+from srlib.metrics import grey, objects
 
 STEPS = (1, 2, 4, 7, 8, 10, 12, 20, 50)
+FEW = (1, 4, 8)  # where a sweep would take long
+CALLS = (4, 8, 16, 32, 64, 128, 256)  # of a diffusion
 EDGES = 40  # of each slice, at most
+UNSEEN = slice(12, 104, 10)  # slices of the second cell
 
 
 @cache
@@ -23,9 +26,71 @@ def row(images: np.ndarray, pair: prepare.Pair, part: str) -> dict:
     """All measures of one part; widths are whole nanometres, None where a fit failed."""
     of = prepare.parts(len(pair.lq))[part]
     arrays = (getattr(pair, name)[of] for name in ("hq", "truth", "labels"))
-    found = grey.score(images, *arrays, pair.mask, edges(pair, part))
+    return _plain(grey.score(images, *arrays, pair.mask, edges(pair, part)))
+
+
+def _plain(found: dict) -> dict:
     found["widths nm"] = [round(w) if np.isfinite(w) else None for w in found["widths nm"]]
     return found
+
+
+@cache
+def unseen() -> list[dict[str, np.ndarray | list]]:
+    """Slices of the second cell in its three states: LQ on the truth's grid, truth and edges.
+
+    The known motion puts LQ on the truth, so that no error of a registration is judged.
+    """
+    found = []
+    for state in nanoct.cell(1, (0, 1, 2), hq=False, progress=False):
+        lq = register.apply(nanoct.inner(prepare.upscaled(state.lq)), state.motion)
+        mask, labels = prepare.disc(lq.shape[-1]), nanoct.inner(state.labels)[UNSEEN]
+        lq = prepare.scaled(lq, prepare.limits(lq, mask))[UNSEEN]
+        truth = prepare.scaled(state.grey, prepare.TRUTH)[UNSEEN]
+        places = [grey.find_edges(x, EDGES, k, mask) for k, x in enumerate(labels)]
+        found.append(dict(lq=lq, truth=truth, labels=labels, mask=mask, edges=places))
+    return found
+
+
+def cracks(images: np.ndarray, labels: np.ndarray, mask: np.ndarray) -> dict[str, int]:
+    """Counts of :func:`srlib.metrics.objects.audit` of narrow gaps in and between particles."""
+    counts = []
+    for image, phases in zip(images, labels, strict=True):
+        true = objects.gaps((phases == 1) | (phases == 2)) & mask
+        counts.append(objects.audit(objects.cracks(image, mask), true, least=12))
+    return {f"cracks {k}": sum(c[k] for c in counts) for k in counts[0]}
+
+
+def in_situ(model: torch.nn.Module | None) -> dict:
+    """Measures against the truth of the cell that no training saw, by state and steps; None: LQ."""
+    steps = (0,) if model is None else FEW if model.meta["method"] == "InDI" else (1,)
+    out: dict[str, dict] = {}
+    for number, of in enumerate(unseen()):
+        rest = of["truth"], of["truth"], of["labels"], of["mask"], of["edges"]
+        for n in steps:
+            images = restore.restore(model, of["lq"], n) if model else of["lq"]
+            found = _plain(grey.score(images, *rest))
+            found = {k: v for k, v in found.items() if "HQ" not in k and "band" not in k}
+            found |= cracks(images, of["labels"], of["mask"])
+            out.setdefault(f"T{number}", {})[n] = found
+    return out
+
+
+def calls(model: torch.nn.Module, pair: prepare.Pair, slices: int = 4) -> dict:
+    """Measures of a diffusion after each number of calls, with fresh noise and without."""
+    of = slice(len(pair.lq) - slices, None)
+    arrays = [getattr(pair, name)[of] for name in ("hq", "truth", "labels")]
+    places = edges(pair, "judge")[-slices:]
+    return {
+        str(eta): {
+            n: _plain(
+                grey.score(
+                    restore.diffuse(model, pair.lq[of], n, 0, eta), *arrays, pair.mask, places
+                )
+            )
+            for n in CALLS
+        }
+        for eta in (1.0, 0.0)
+    }
 
 
 def judge(model: torch.nn.Module, pair: prepare.Pair) -> dict:

@@ -19,8 +19,8 @@ from srlib import anode, checkpoint, tomography
 from srlib.tomography import Scanner
 
 SHAPE = (104, 640, 640)  # of the sample in voxels of 50 nm
-HQ = Scanner(angles=320, photons=400, blur=2.5, gain=0.02)
-LQ = Scanner(angles=320, photons=300, blur=3.55, gain=0.13)
+HQ = Scanner(angles=320, photons=100, blur=2.6, gain=0.02, optics=1.6)
+LQ = Scanner(angles=320, photons=600, blur=3.0, gain=0.35, faulty=0.06, optics=3.2)
 RANGE = (-1.0, 2.0)  # attenuation of the smallest and the largest 16-bit number
 CACHE = Path(__file__).parents[1] / "data" / "raw"
 
@@ -171,7 +171,7 @@ def _scan(seed, state, hq, shape, scanners, bar) -> State:
     coarse = whole.reshape(deep // 2, 2, n // 2, 2, n // 2, 2).mean((1, 3, 5))
     motion = misalignment(number, coarse.shape)
     coarse = moved(coarse, motion)
-    lines = tomography.measure(tomography.project(coarse, lq.angles, n // 2), lq, number)
+    lines = tomography.measure(tomography.project(coarse, lq.angles, n // 2), lq, number, seed)
     scans = []
     for of in (lines, tomography.without_rings(lines)):
         volume = tomography.reconstruct(of, n // 2)
@@ -182,7 +182,7 @@ def _scan(seed, state, hq, shape, scanners, bar) -> State:
         of = scanners[1]
         lines = tomography.project(whole, of.angles, n // 2)
         bar.update()
-        lines = tomography.without_rings(tomography.measure(lines, of, number + 1))
+        lines = tomography.without_rings(tomography.measure(lines, of, number + 1, seed))
         fine = tomography.reconstruct(lines, n // 2, n=n)
         fine = tomography.drifted(fine, contrast, of.drift, number + 1)
         bar.update()

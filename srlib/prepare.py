@@ -12,7 +12,7 @@ from scipy.ndimage import zoom
 from srlib import nanoct, register
 
 GAP = 15  # slices left out between two parts, so that no neighbour of a training slice is judged
-SOFTEN = 6.7  # sigma that makes a HQ scan as blurred as a LQ scan, voxels of 50 nm
+SOFTEN = 8.2  # sigma that makes a HQ scan as blurred as a LQ scan, voxels of 50 nm
 TRUTH = (0.25, 0.75)  # attenuation that the grey values -1 and 1 of the truth stand for
 
 

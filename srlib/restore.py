@@ -57,13 +57,7 @@ def path(
     progress: bool = False,
 ) -> Iterator[np.ndarray]:
     """What :func:`restore` has after each step; same arguments."""
-    image = np.asarray(image, np.float32)
-    if image.ndim not in (2, 3) or not image.size:
-        raise ValueError(f"image is {image.shape}: give a slice (H, W) or slices (D, H, W)")
-    if not np.isfinite(image).all() or np.abs(image).max() > 1.5:
-        raise ValueError("grey values must be finite and in [-1, 1]: see srlib.prepare.scaled")
-    if steps < 1 or stop is not None and not 1 <= stop <= steps:
-        raise ValueError(f"steps={steps} and stop={stop}: take 1 or more, and stop up to steps")
+    image = _checked(image, steps, stop)
     device = next(model.parameters()).device
     x = torch.from_numpy(image.reshape(-1, 1, *image.shape[-2:])).clone()
     planes = [(n, k) for n in range(stop or steps) for k in range(len(x))]
@@ -77,6 +71,63 @@ def path(
                 yield x.numpy().reshape(image.shape).copy()
 
 
+def noise_level(s: Tensor) -> tuple[Tensor, Tensor]:
+    """How much of the clean slice and how much noise a slice at time s in [0, 1] of a diffusion is.
+
+    Cosine and sine of a quarter turn times s, so that the variance stays one.
+    """
+    return torch.cos(torch.pi / 2 * s).clamp_min(1e-3), torch.sin(torch.pi / 2 * s)
+
+
+def diffuse(
+    model: nn.Module, image: np.ndarray, steps: int = 256, seed: int = 0, eta: float = 1.0
+) -> np.ndarray:
+    r"""Slices restored by a conditional diffusion, each step one call of the network.
+
+    .. math:: x_r = a_r F + \sqrt{b_r^2 - c^2}\, \tfrac{x_s - a_s F}{b_s} + c\, n,
+              \qquad c = \eta\, \tfrac{b_r}{b_s} \sqrt{1 - a_s^2 / a_r^2}
+
+    with a and b of :func:`noise_level`, from s = 1 to 0 (Song et al. 2021, eq. 12 and 16).
+
+    Args:
+        model: Of :func:`srlib.train.fit_diffusion`.
+        image: As in :func:`restore`.
+        steps: N.
+        seed: Of the noise.
+        eta: 1 for the classical sampler with fresh noise at each step, 0 for the one without.
+
+    Raises:
+        ValueError: as in :func:`restore`.
+    """
+    image = _checked(image, steps)
+    device, rng = next(model.parameters()).device, torch.Generator().manual_seed(seed)
+    y = torch.from_numpy(image.reshape(-1, 1, *image.shape[-2:]))
+    x = torch.randn(y.shape, generator=rng)
+    times = torch.linspace(1, 0, steps + 1)
+    with torch.inference_mode(), autocast(device):
+        for s, r in zip(times, times[1:], strict=False):
+            (a, b), (a_next, b_next) = noise_level(s), noise_level(r)
+            pairs = torch.cat([x, y], 1)
+            clean = torch.cat(
+                [_answer(model, p[None].to(device), float(s), None).cpu() for p in pairs]
+            )
+            fresh = eta * b_next / b * (1 - (a / a_next) ** 2).clamp_min(0).sqrt()
+            along = (b_next**2 - fresh**2).clamp_min(0).sqrt() * (x - a * clean) / b
+            x = a_next * clean + along + fresh * torch.randn(y.shape, generator=rng)
+    return x.clamp(-1, 1).numpy().reshape(image.shape)
+
+
+def _checked(image: np.ndarray, steps: int, stop: int | None = None) -> np.ndarray:
+    image = np.asarray(image, np.float32)
+    if image.ndim not in (2, 3) or not image.size:
+        raise ValueError(f"image is {image.shape}: give a slice (H, W) or slices (D, H, W)")
+    if not np.isfinite(image).all() or np.abs(image).max() > 1.5:
+        raise ValueError("grey values must be finite and in [-1, 1]: see srlib.prepare.scaled")
+    if steps < 1 or stop is not None and not 1 <= stop <= steps:
+        raise ValueError(f"steps={steps} and stop={stop}: take 1 or more, and stop up to steps")
+    return image
+
+
 def _answer(model: nn.Module, x: Tensor, t: float, tile: int | None) -> Tensor:
     """F(x, t) of one slice of any size."""
     time = torch.tensor([t], device=x.device)
@@ -86,7 +137,7 @@ def _answer(model: nn.Module, x: Tensor, t: float, tile: int | None) -> Tensor:
         return model(_padded(x, (0, fill[0], 0, fill[1])), time)[..., :high, :wide].float()
     step, halo = -(-tile // model.multiple) * model.multiple, model.reach
     halo = -(-halo // model.multiple) * model.multiple
-    out = torch.empty_like(x)
+    out = torch.empty_like(x[:, :1])
     for top in range(0, high, step):
         for left in range(0, wide, step):
             a, b = max(0, top - halo), max(0, left - halo)

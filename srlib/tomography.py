@@ -26,10 +26,11 @@ class Scanner:
     Attributes:
         angles: Projections over half a turn.
         photons: Counts in a detector pixel of the open beam.
-        blur: Sigma of the point spread after phase retrieval, detector pixels.
+        blur: Sigma of the low pass of the phase retrieval, after counting, detector pixels.
         gain: Sd of the errors of those detector pixels that have one, of the logarithm of counts.
         faulty: Share of detector columns with an error, which becomes a ring.
         drift: Sd of the slow brightness drift in the tomogram over the contrast of the object.
+        optics: Sigma of scintillator and lens, before counting, detector pixels.
     """
 
     angles: int
@@ -38,6 +39,7 @@ class Scanner:
     gain: float
     faulty: float = 0.25
     drift: float = 0.05
+    optics: float = 0.0
 
 
 def _threads(work: Callable, items: list) -> list:
@@ -117,17 +119,19 @@ def _back_projection(lines, turn, width):
     return out
 
 
-def measure(lines: np.ndarray, scanner: Scanner, seed: int) -> np.ndarray:
+def measure(lines: np.ndarray, scanner: Scanner, seed: int, detector: int = 0) -> np.ndarray:
     """Line integrals as the scanner sees them: counted, with errors of gain, and smoothed.
 
     Half a turn stands for a full one, folded: a column and its mirror image share their error, so
     that rings are closed. Gains are the same at all angles but fade by a fifth during the scan, and
-    neighbouring rows of the detector have similar ones.
+    neighbouring rows of the detector have similar ones. ``seed`` is of the photons, ``detector``
+    of the errors: scans with one detector have the same.
     """
     rng = np.random.default_rng([seed, 2])
-    counts = rng.poisson(scanner.photons * np.exp(-lines))
+    counts = rng.poisson(scanner.photons * _smoothed(np.exp(-lines), scanner.optics))
     out = -np.log(np.maximum(counts, 0.5) / scanner.photons).astype(np.float32)
     deep, angles, width = out.shape
+    rng = np.random.default_rng([detector, 5])
     error = rng.standard_normal((deep, width))
     for row in range(1, deep):
         error[row] = 0.9 * error[row - 1] + np.sqrt(1 - 0.9**2) * error[row]
@@ -135,10 +139,14 @@ def measure(lines: np.ndarray, scanner: Scanner, seed: int) -> np.ndarray:
     error = (error + error[:, ::-1]) / np.sqrt(2)
     fading = np.linspace(1, 0.8, angles)
     out += (error[:, None] * fading[:, None]).astype(np.float32)
-    if scanner.blur:
-        for axis in (0, 2):
-            out = gaussian_filter1d(out, scanner.blur, axis, mode="nearest", truncate=3)
-    return out
+    return _smoothed(out, scanner.blur)
+
+
+def _smoothed(lines: np.ndarray, sigma: float) -> np.ndarray:
+    """Projections blurred on the detector, along rows and columns."""
+    for axis in (0, 2) if sigma else ():
+        lines = gaussian_filter1d(lines, sigma, axis, mode="nearest", truncate=3)
+    return lines
 
 
 def drifted(volume: np.ndarray, contrast: float, drift: float, seed: int) -> np.ndarray:

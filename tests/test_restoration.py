@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from srlib import losses, models, nanoct, prepare, restore, train
@@ -62,8 +63,17 @@ def test_hinge_is_zero_when_scores_are_clear():
 
 def test_in13_an_untrained_network_gives_its_input_back():
     x = torch.rand(2, 1, 16, 24) * 2 - 1
-    assert torch.allclose(RestorationUNet(8)(x, torch.ones(2)), torch.tanh(x))
+    assert torch.allclose(RestorationUNet(8)(x, torch.ones(2)), x.clamp(-0.98, 0.98), atol=1e-5)
     assert torch.allclose(RestorationUNet(8, tanh=False)(x, torch.ones(2)), x)
+    two = RestorationUNet(8, tanh=False, channels=2)(torch.cat([x, 0 * x], 1), torch.ones(2))
+    assert torch.allclose(two, x)
+
+
+def test_in16_nothing_is_changed_when_nothing_is_left_to_do(network):
+    x = torch.rand(1, 1, 16, 24) - 0.5
+    assert torch.allclose(network(x, torch.zeros(1)), x, atol=1e-5)
+    late, early = ((network(x, torch.full((1,), t)) - x).abs().mean() for t in (0.1, 1.0))
+    assert 0 < late < 0.3 * early
 
 
 def test_in13_no_output_depends_on_more_than_reach(network):
@@ -253,6 +263,52 @@ def test_in17_tiles_give_the_same_pixels(network, shape):
 def test_an_image_or_steps_that_cannot_be_are_refused(network, image, how, words):
     with pytest.raises(ValueError, match=words):
         restore.restore(network, image, **how)
+
+
+# Diffusion
+
+
+class Known(nn.Module):
+    """Answers with the posterior mean of grey values that are Gaussian: 0.6 of y, sd 0.2."""
+
+    multiple = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.calls = nn.Parameter(torch.zeros(())), 0
+
+    def forward(self, pair, s):
+        self.calls += 1
+        a, b = restore.noise_level(s)
+        mean = 0.6 * pair[:, 1:]
+        return mean + 0.04 * a / (0.04 * a**2 + b**2) * (pair[:, :1] - a * mean)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_in31_a_diffusion_draws_from_what_fits_the_measurement(eta):
+    model, y = Known(), np.full((64, 64), 0.5, np.float32)
+    found = restore.diffuse(model, y, 100, seed=3, eta=eta)
+    assert model.calls == 100 and found.shape == y.shape
+    assert found.mean() == pytest.approx(0.3, abs=0.02) and found.std() == pytest.approx(
+        0.2, rel=0.1
+    )
+    again, other = (restore.diffuse(model, y, 8, seed=k, eta=eta) for k in (3, 4))
+    assert np.array_equal(again, restore.diffuse(model, y, 8, seed=3, eta=eta))
+    assert not np.allclose(again, other, atol=0.05)
+    with pytest.raises(ValueError, match="1 or more"):
+        restore.diffuse(model, y, 0)
+
+
+@pytest.mark.slow
+def test_in31_a_diffusion_learns_to_undo_a_known_damage():
+    hq = gaussian_filter(slices(8), (0, 4, 4), mode="wrap")
+    hq = np.clip(0.5 * hq / hq.std(), -1, 1)
+    pairs = train.Pairs(0.3 * hq, hq, np.ones((48, 48), bool))
+    recipe = train.RestorationRecipe(steps=500, crop=32, batch=8, width=8, rate=3e-3, average=0.9)
+    model = train.fit_diffusion(pairs, 0, recipe, "cpu", progress=False)
+    error = np.abs(restore.diffuse(model, 0.3 * hq, 32) - hq).mean()
+    assert error < 0.8 * np.abs(0.3 * hq - hq).mean()
+    assert model.meta["method"] == "diffusion" and len(model.meta["losses"]) == 500
 
 
 # From scans to pairs

@@ -64,6 +64,16 @@ def test_noise_falls_with_photons_and_blur():
     assert noise(blur=2.0) < 0.4 * noise()
 
 
+def test_optics_blur_the_object_and_not_the_noise():
+    lines = tomography.project(blob(), 90, 64)
+    scanner = tomography.Scanner(90, 1e4, 0.0, 0.0)
+    sharp, soft = (tomography.measure(lines, replace(scanner, optics=k), 0) for k in (0.0, 3.0))
+    noise = [np.diff(x, axis=1).std() for x in (sharp, soft)]  # neighbouring angles
+    assert noise[1] == pytest.approx(noise[0], rel=0.1)
+    slope = [np.abs(np.diff(x.mean(1), axis=1)).max() for x in (sharp, soft)]
+    assert slope[1] < 0.8 * slope[0]
+
+
 def test_gain_errors_become_rings_and_some_of_them_go():
     grains = np.random.default_rng(0).standard_normal((2, 128, 128))
     grains = 0.5 + 2 * gaussian_filter(grains, (0, 4, 4))  # nothing round about the axis

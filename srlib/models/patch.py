@@ -26,7 +26,7 @@ class PatchCritic(nn.Module):
             nn.LeakyReLU(0.2),
             layer(width, 2 * width, 4, 2),
             nn.LeakyReLU(0.2),
-            layer(2 * width, 4 * width, 4, 1),
+            layer(2 * width, 4 * width, 4, 2),
             nn.LeakyReLU(0.2),
             layer(4 * width, 1, 3, 1),
         )

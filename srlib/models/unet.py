@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+NEAR_ONE = 0.98  # grey values closer to -1 or 1 than this have no useful inverse of tanh
+
 
 class RestorationUNet(nn.Module):
     """From a degraded slice and its time t to the clean slice.
@@ -25,6 +27,7 @@ class RestorationUNet(nn.Module):
         upsample: Of the last step: ``"subpixel"``, or ``"nearest"`` or ``"bicubic"`` followed by a
             convolution (row IN-15).
         tanh: Whether tanh ends the network; without it, grey values may leave [-1, 1].
+        channels: Images that go in; the output is added to the first of them.
 
     Attributes:
         multiple: The edges of an image must be multiples of it.
@@ -39,6 +42,7 @@ class RestorationUNet(nn.Module):
         embedding: int = 32,
         upsample: str = "subpixel",
         tanh: bool = True,
+        channels: int = 1,
     ) -> None:
         super().__init__()
         if upsample not in ("subpixel", "nearest", "bicubic"):
@@ -54,13 +58,14 @@ class RestorationUNet(nn.Module):
             embedding=embedding,
             upsample=upsample,
             tanh=tanh,
+            channels=channels,
         )
         self.multiple = 2 ** (downs + 1)
         deep = sum(2 * d for d in dilations) + 2
         self.reach = 9 + 7 * sum(2**k for k in range(1, downs + 1)) + deep * self.multiple
         self.embedding, self.upsample, self.tanh = embedding, upsample, tanh
         sizes = [width * 2**k for k in range(downs + 1)]
-        self.stem = nn.Conv2d(1, width, 7, stride=2, padding=3)
+        self.stem = nn.Conv2d(channels, width, 7, stride=2, padding=3)
         self.enter = nn.ModuleList(_Block(n, embedding) for n in sizes[:-1])
         self.down = nn.ModuleList(
             nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(sizes, sizes[1:], strict=False)
@@ -79,7 +84,7 @@ class RestorationUNet(nn.Module):
         """The clean image that the network expects.
 
         Args:
-            x: Slices in [-1, 1], ``(B, 1, H, W)``, H and W multiples of ``multiple``.
+            x: Slices in [-1, 1], ``(B, channels, H, W)``, H and W multiples of ``multiple``.
             t: How degraded each is, ``(B,)``: 1 is the measurement, 0 the clean image.
 
         Returns:
@@ -88,8 +93,10 @@ class RestorationUNet(nn.Module):
         Raises:
             ValueError: if the sizes do not fit.
         """
-        if x.ndim != 4 or x.shape[1] != 1 or any(n % self.multiple for n in x.shape[2:]):
-            raise ValueError(f"x is {tuple(x.shape)}: (B, 1, H, W), multiples of {self.multiple}")
+        want = self.config["channels"]
+        if x.ndim != 4 or x.shape[1] != want or any(n % self.multiple for n in x.shape[2:]):
+            sizes = f"(B, {want}, H, W), multiples of {self.multiple}"
+            raise ValueError(f"x is {tuple(x.shape)}: {sizes}")
         time = position(t, self.embedding)
         out, skips = self.stem(x), []
         for block, down in zip(self.enter, self.down, strict=True):
@@ -106,8 +113,10 @@ class RestorationUNet(nn.Module):
         else:
             out = F.interpolate(out.float(), scale_factor=2, mode=self.upsample)
             out = self.last(out)
-        out = out.float() + x.float()
-        return torch.tanh(out) if self.tanh else out
+        first, out = x[:, :1].float(), t.float()[:, None, None, None] * out.float()
+        if not self.tanh:
+            return first + out
+        return torch.tanh(torch.atanh(first.clamp(-NEAR_ONE, NEAR_ONE)) + out)
 
 
 class _Block(nn.Module):

@@ -11,10 +11,12 @@ from tqdm.std import tqdm
 from srlib import metrics
 from srlib.data import Case
 from srlib.train.adversarial import Trainer, slice_volume
+from srlib.train.diffusion import fit_diffusion
 from srlib.train.processes import anyone, choose_device
 from srlib.train.quality import LIMITS, quality
 from srlib.train.recipe import PROFILES, STUDY, Recipe, laptop_changes
 from srlib.train.restoration import METHODS, Pairs, RestorationRecipe, fit_restorer
+from srlib.train.segmentation import fit_segmenter, segment
 from srlib.train.supervised import fit_cnn, fit_supervised
 
 __all__ = [
@@ -27,11 +29,14 @@ __all__ = [
     "RestorationRecipe",
     "Trainer",
     "fit_cnn",
+    "fit_diffusion",
     "fit_restorer",
+    "fit_segmenter",
     "fit_supervised",
     "fit_superres",
     "laptop_changes",
     "quality",
+    "segment",
     "slice_volume",
 ]
 
