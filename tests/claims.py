@@ -343,6 +343,47 @@ def indi_compare(values: dict) -> None:
     assert loss == sorted(loss, reverse=True)
 
 
+def indi_segmentation(values: dict) -> None:
+    """Untrained segmenters fail, and so does a restorer that gives LQ back."""
+    ours = [name for name in values["steep"] if name.startswith("InDI")]
+    for name in ours:
+        for place, lq in values["steep"]["LQ"].items():
+            assert values["steep"][name][place] > 1.1 * lq, "a restored edge is steeper"
+    assert 0.002 < values["painted"] < 0.15
+    for name, row in values["forests"].items():
+        assert row["Dice"] > 0.7, f"the forest learns from strokes on {name}"
+    for place, of in values["measured"].items():
+        for name, rows in of.items():
+            for row in rows:
+                assert row["Dice"] > 0.65, f"{name} on {place}"
+                assert row["Dice elsewhere"] > row["Dice near edges"], "errors lie at the edges"
+                assert row["boundary F, 2 px"] > row["boundary F, 1 px"]
+    means = values["means"]["cell 0"]
+    assert means["HQ"] > means["LQ"] and max(means[n] for n in ours) > means["LQ"]
+    for of in values["curves"].values():
+        for name, share in of.items():
+            far, near = min(share[0], share[-1]), min(share[len(share) // 2 - 1 :][:2])
+            assert far > near, f"{name}: the valley is at the edge"
+
+
+def indi_in_situ(values: dict) -> None:
+    """An untrained network gives LQ back, and nothing is gained; unmoved scans do not register."""
+    one, lq = (values["cnr"]["whole field"][k] for k in ("InDI, N = 1", "LQ"))
+    assert all(a > 1.05 * b for a, b in zip(one, lq, strict=True)), "more contrast at every state"
+    assert one[2] < one[0] and lq[2] < lq[0], "the charged cell has less"
+    gains = [np.mean(v) for k, v in values["gain"].items() if k.endswith("whole field")]
+    assert gains == sorted(gains, reverse=True), "each step takes some of the gain"
+    width = {k: v[0] for k, v in values["fwhm"].items()}
+    assert width["InDI, N = 1"] < 0.8 * width["LQ"]
+    for median, low, high in values["intervals"].values():
+        assert low <= median <= high
+    assert all(values["trend"]["dark share (%)"][k] == "up" for k in ("truth", "InDI"))
+    for row in values["aligned"].values():
+        assert row["after"] < 0.6 * row["before"]
+        assert abs(row["strain taken up"]) < 0.1 * row["true strain"], "growth is still there"
+    assert values["drift"]["1"]["InDI"] < values["drift"]["0"]["InDI"] - 0.05
+
+
 def template(values: dict) -> None:
     scores, wrong = values["scores"], list(values["voxels_wrong"].values())
     assert scores["trilinear"]["voxels right"] > scores["nearest"]["voxels right"] + 0.05
@@ -371,5 +412,7 @@ CLAIMS = {
     "30_indi_theory": indi_theory,
     "31_indi_data": indi_data,
     "32_indi_compare": indi_compare,
+    "33_indi_in_situ": indi_in_situ,
+    "34_indi_segmentation": indi_segmentation,
     "_template": template,
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, shift
 
-from srlib.metrics import grey
+from srlib.metrics import grey, objects
 
 
 def scene(edge: int = 160) -> np.ndarray:
@@ -109,17 +109,17 @@ def test_in43_audit_counts_by_hand():
     truth[2:10, 2:10] = truth[2:10, 30:40] = truth[40:42, 2:4] = True  # the last is too small
     found[2:10, 2:10] = found[30:40, 30:36] = True
     found[8:10, 30:40] = True  # 20 of 80 pixels of the second: just enough
-    counts = grey.audit(found, truth)
+    counts = objects.audit(found, truth)
     assert counts == {"true": 2, "found": 3, "missed": 0, "false": 1}
     found[8:10, 30:40] = False
-    assert grey.audit(found, truth) == {"true": 2, "found": 2, "missed": 1, "false": 1}
-    both = grey.per_thousand([counts, grey.audit(found, truth)])
+    assert objects.audit(found, truth) == {"true": 2, "found": 2, "missed": 1, "false": 1}
+    both = objects.per_thousand([counts, objects.audit(found, truth)])
     assert both == {"missed": 250, "false": 400}
 
 
 def test_threshold_parts_particles_from_the_matrix():
     labels = scene()
-    assert abs(grey.threshold(picture(labels, 1.0, 0.1))) < 0.15
+    assert abs(objects.threshold(picture(labels, 1.0, 0.1))) < 0.15
 
 
 @pytest.mark.parametrize(
@@ -134,3 +134,29 @@ def test_threshold_parts_particles_from_the_matrix():
 def test_images_that_do_not_fit_are_refused(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_me27_a_ring_correlation_says_to_which_fineness_an_image_is_right():
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((128, 160))
+    spectrum = np.fft.fft2(truth)
+    frequency = np.hypot(*np.meshgrid(*map(np.fft.fftfreq, truth.shape), indexing="ij"))
+    invented = np.fft.fft2(rng.standard_normal(truth.shape))
+    half = np.fft.ifft2(np.where(frequency < 0.1, spectrum, invented)).real
+    _, likeness = grey.ring_correlation(half, truth)
+    assert likeness[:17].min() > 0.9 and np.abs(likeness[21:]).max() < 0.3
+    assert grey.resolved(half, truth) == pytest.approx(5.0, rel=0.1)
+    assert grey.resolved(gaussian_filter(truth, 3), truth) < 4, "a blur alone loses nothing"
+    assert grey.resolved(truth, truth) < 2.6
+    assert grey.resolved(np.roll(truth, 40, 1), truth) > 30
+
+
+def test_in43_cracks_are_narrow_bright_gaps():
+    image = np.full((60, 80), 0.6)
+    image[10:50, 20:60] = -0.6
+    image[12:48, 38:41] = 0.6  # a crack
+    image[20:40, 48:58] = 0.6  # a hole, too wide
+    found = objects.cracks(image, np.ones(image.shape, bool))
+    assert found[20:40, 39].all() and not found[30, 50:56].any() and not found[:, :15].any()
+    dark = image < 0
+    assert objects.gaps(dark)[30, 39] and not (objects.gaps(dark) & dark).any()

@@ -1,4 +1,4 @@
-"""Measures of restored grey slices: sharpness, contrast, likeness, and what is invented or lost.
+"""Measures of restored grey slices: sharpness, contrast and likeness.
 
 Images are float ``(H, W)`` with grey values in [-1, 1]; dark particles in a bright matrix. Masks
 are bool ``(H, W)``, True where a pixel counts. Labels are those of :data:`srlib.anode.PHASES`:
@@ -10,30 +10,19 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, gaussian_filter, label, map_coordinates
+from scipy.ndimage import binary_dilation, gaussian_filter, map_coordinates
 from scipy.optimize import least_squares
 from scipy.special import erf
+
+from srlib.metrics.objects import audit, check, particles
 
 ACROSS = np.arange(-2, 3)  # pixels along an edge over which its profile is a mean
 STEP = 0.5  # pixels between two samples of a profile
 
 
-def _check(image: NDArray, *others: NDArray, mask: NDArray | None = None) -> NDArray:
-    """The mask, after checks of what it masks."""
-    for one in (image, *others):
-        if one.ndim != 2 or one.shape != image.shape:
-            raise ValueError(f"images should be (H, W) alike, not {image.shape} and {one.shape}")
-        if not np.isfinite(one).all():
-            raise ValueError("an image should hold finite numbers only")
-    mask = np.ones(image.shape, bool) if mask is None else mask
-    if mask.shape != image.shape or not mask.any():
-        raise ValueError(f"the mask should be {image.shape} and not empty")
-    return mask
-
-
 def psnr(image: NDArray, reference: NDArray, mask: NDArray | None = None) -> float:
     """Peak signal-to-noise ratio in dB inside of the mask, for a range of 2 (ME-16)."""
-    mask = _check(image, reference, mask=mask)
+    mask = check(image, reference, mask=mask)
     error = float(np.square(image - reference, dtype=np.float64)[mask].mean())
     return 10 * np.log10(4 / error) if error else float("inf")
 
@@ -42,7 +31,7 @@ def ssim(image: NDArray, reference: NDArray, mask: NDArray | None = None) -> flo
     """Structural similarity with Gaussian weights, the mean inside of the mask; at most 1."""
     from skimage.metrics import structural_similarity
 
-    mask = _check(image, reference, mask=mask)
+    mask = check(image, reference, mask=mask)
     how = dict(data_range=2, gaussian_weights=True, use_sample_covariance=False, full=True)
     return float(structural_similarity(image, reference, **how)[1][mask].mean())
 
@@ -64,7 +53,7 @@ def sift_matches(
     """
     from skimage.feature import SIFT, match_descriptors
 
-    mask = _check(image, reference, mask=mask)
+    mask = check(image, reference, mask=mask)
     found = []
     for one in (image, reference):
         sift = SIFT(upsampling=1)
@@ -106,7 +95,7 @@ def find_edges(
     Raises:
         ValueError: if there is no such place.
     """
-    mask = _check(labels, mask=mask)
+    mask = check(labels, mask=mask)
     particle = labels == 1
     smooth = gaussian_filter(particle.astype(np.float32), 3)
     slope = -np.stack(np.gradient(smooth), -1)
@@ -157,7 +146,7 @@ def edge_widths(
     itself has no one maximum. NaN where the fit explains less than ``least`` of the variance or the
     matrix is not the brighter side.
     """
-    _check(image)
+    check(image)
     widths = np.full(len(edges), np.nan)
     for i, edge in enumerate(edges):
         along, grey = edge_profile(image, edge, half)
@@ -186,7 +175,7 @@ def cnr(image: NDArray, labels: NDArray, mask: NDArray | None = None, border: in
     Of the pixels ``border`` and more from any other phase. The paper does not say which noise it
     divides by (GAP-30); here it is the standard deviation of the matrix.
     """
-    mask = _check(image, labels, mask=mask)
+    mask = check(image, labels, mask=mask)
     ball = np.hypot(*np.mgrid[-border : border + 1, -border : border + 1]) <= border
     parts = [image[mask & ~binary_dilation(labels != p, ball)] for p in (1, 0)]
     if min(map(len, parts)) < 2:
@@ -204,7 +193,7 @@ def band_power(
 
     Below 1: detail is missing, as in a regression to the mean; above 1: there is too much.
     """
-    mask = _check(image, reference, mask=mask)
+    mask = check(image, reference, mask=mask)
     window = mask * np.outer(*(np.hanning(n + 2)[1:-1] for n in mask.shape))
     frequency = np.hypot(*np.meshgrid(*map(np.fft.fftfreq, mask.shape), indexing="ij"))
     power = [
@@ -215,54 +204,47 @@ def band_power(
     return tuple(float(power[0][i].sum() / power[1][i].sum()) for i in inside)
 
 
-def threshold(image: NDArray, mask: NDArray | None = None) -> float:
-    """Otsu's grey value between particles and matrix, inside of the mask."""
-    from skimage.filters import threshold_otsu
-
-    return float(threshold_otsu(image[_check(image, mask=mask)]))
-
-
-def audit(
-    found: NDArray, truth: NDArray, least: int = 20, overlap: float = 0.25
-) -> dict[str, float]:
-    """Objects that an image shows and the truth does not, and the reverse (IN-43).
-
-    Args:
-        found: Bool image of what was found.
-        truth: Bool image of what is there.
-        least: Pixels of an object that counts.
-        overlap: Share of an object that must be in the other image; less, and it is missed (of the
-            truth) or false (of the found).
+def ring_correlation(
+    image: NDArray, reference: NDArray, mask: NDArray | None = None, rings: int = 40
+) -> tuple[NDArray, NDArray]:
+    """Fourier ring correlation: how alike two images are, frequency by frequency (ME-27).
 
     Returns:
-        Numbers ``"true"``, ``"found"``, ``"missed"``, ``"false"``.
+        Frequencies in cycles per pixel, up to 0.2, and correlations in [-1, 1].
     """
-    _check(found, truth)
+    mask = check(image, reference, mask=mask)
+    window = mask * np.outer(*(np.hanning(n + 2)[1:-1] for n in mask.shape))
+    a, b = (
+        np.fft.fft2((one - np.average(one, weights=window)) * window) for one in (image, reference)
+    )
+    frequency = np.hypot(*np.meshgrid(*map(np.fft.fftfreq, mask.shape), indexing="ij")).ravel()
+    edges = np.linspace(0.2 / rings, 0.2, rings)  # below, there is little but the mean
 
-    def alone(these: NDArray, others: NDArray) -> tuple[int, int]:
-        numbers, n = label(these, np.ones((3, 3)))
-        sizes = np.bincount(numbers.ravel(), minlength=n + 1)[1:]
-        shared = np.bincount(numbers[others], minlength=n + 1)[1:]
-        counted = sizes >= least
-        return int(counted.sum()), int((counted & (shared < overlap * sizes)).sum())
+    def total(values: NDArray) -> NDArray:
+        return np.histogram(frequency, edges, weights=values.ravel())[0]
 
-    (true, missed), (seen, false) = alone(truth, found), alone(found, truth)
-    return {"true": true, "found": seen, "missed": missed, "false": false}
-
-
-def per_thousand(counts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Missed per 1000 true and false per 1000 found objects, over several :func:`audit`."""
-    total = {k: sum(c[k] for c in counts) for k in ("true", "found", "missed", "false")}
-    return {
-        "missed": 1000 * total["missed"] / max(total["true"], 1),
-        "false": 1000 * total["false"] / max(total["found"], 1),
-    }
+    norm = np.sqrt(total(np.abs(a) ** 2) * total(np.abs(b) ** 2))
+    return (edges[1:] + edges[:-1]) / 2, total((a * b.conj()).real) / np.maximum(norm, 1e-12)
 
 
-def particles(image: NDArray, mask: NDArray, smooth: float = 1.5) -> NDArray:
-    """Bool image of what is darker than Otsu's threshold after a little smoothing."""
-    image = gaussian_filter(image, smooth)
-    return (image < threshold(image, mask)) & mask
+def resolved(
+    image: NDArray, reference: NDArray, mask: NDArray | None = None, level: float = 0.5
+) -> float:
+    """Half of the shortest wavelength, in pixels, down to which an image agrees with a reference.
+
+    Where :func:`ring_correlation` falls below ``level`` for the first time; a half is customary
+    against a reference without noise. A width of edges says how sharp an image looks, this says to
+    which fineness it is right.
+    """
+    frequency, likeness = ring_correlation(image, reference, mask)
+    below = np.flatnonzero(likeness < level)
+    if not len(below):
+        return float(0.5 / frequency[-1])
+    k = below[0]
+    if k == 0:
+        return float(0.5 / frequency[0])
+    part = (likeness[k - 1] - level) / (likeness[k - 1] - likeness[k])
+    return float(0.5 / (frequency[k - 1] + part * (frequency[k] - frequency[k - 1])))
 
 
 def score(
@@ -298,6 +280,7 @@ def score(
                 "SSIM to truth": ssim(image, known, mask),
                 "SIFT to HQ": sift_matches(image, fine, mask),
                 "SIFT to truth": sift_matches(image, known, mask),
+                "resolved nm": voxel_nm * resolved(image, known, mask),
                 "CNR": cnr(image, phases, mask),
                 "mid band": mid,
                 "high band": high,

@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from srlib import checkpoint
+from srlib.models.attention import AttentionResUNet
 from srlib.models.laptop import LaptopCritic, LaptopGenerator
 from srlib.models.patch import PatchCritic
 from srlib.models.superres import PaperCritic, PaperGenerator
@@ -21,6 +22,7 @@ _CLASSES = {
         PaperCritic,
         RestorationUNet,
         PatchCritic,
+        AttentionResUNet,
     )
 }
 

@@ -15,6 +15,7 @@ from srlib.train.processes import anyone, choose_device
 from srlib.train.quality import LIMITS, quality
 from srlib.train.recipe import PROFILES, STUDY, Recipe, laptop_changes
 from srlib.train.restoration import METHODS, Pairs, RestorationRecipe, fit_restorer
+from srlib.train.segmentation import fit_segmenter, segment
 from srlib.train.supervised import fit_cnn, fit_supervised
 
 __all__ = [
@@ -28,10 +29,12 @@ __all__ = [
     "Trainer",
     "fit_cnn",
     "fit_restorer",
+    "fit_segmenter",
     "fit_supervised",
     "fit_superres",
     "laptop_changes",
     "quality",
+    "segment",
     "slice_volume",
 ]
 

@@ -22,6 +22,7 @@ from srlib.viz.style import (
     use_style,
 )
 from srlib.viz.viewer import live_viewer, slice_viewer
+from srlib.viz.viewer4d import live_series_viewer, series_viewer
 
 __all__ = [
     "SOURCES",
@@ -35,6 +36,7 @@ __all__ = [
     "inputs_and_output",
     "layer_rows",
     "line_colours",
+    "live_series_viewer",
     "live_viewer",
     "new_figure",
     "pair_colours",
@@ -44,6 +46,7 @@ __all__ = [
     "provenance",
     "same_field",
     "scale_bar",
+    "series_viewer",
     "show",
     "show_slice",
     "slice_at",
