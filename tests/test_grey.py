@@ -160,3 +160,13 @@ def test_in43_cracks_are_narrow_bright_gaps():
     assert found[20:40, 39].all() and not found[30, 50:56].any() and not found[:, :15].any()
     dark = image < 0
     assert objects.gaps(dark)[30, 39] and not (objects.gaps(dark) & dark).any()
+
+
+def test_a_regular_pattern_stands_out():
+    noise = np.random.default_rng(0).standard_normal((64, 96))
+    y, x = np.indices(noise.shape)
+    assert 0.5 < grey.lattice(noise) < 2.5
+    assert grey.lattice(noise + ((y % 8 == 3) & (x % 8 == 1)) * 3.0) > 10
+    assert grey.lattice(noise + ((y % 2 == 1) & (x % 2 == 0)) * 1.0, period=2) > 10
+    with pytest.raises(ValueError, match="does not divide"):
+        grey.lattice(noise, period=7)
