@@ -49,6 +49,7 @@ ARROWS = {
         "metrics",
         "models",
         "precision",
+        "restore",
         "results",
     },
     "viz": {"results"},
