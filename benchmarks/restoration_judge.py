@@ -10,6 +10,7 @@ from srlib.metrics import grey, objects
 
 STEPS = (1, 2, 4, 7, 8, 10, 12, 20, 50)
 FEW = (1, 4, 8)  # where a sweep would take long
+CHOICE = (1, 2, 4, 8, 12)  # on the slices to choose with
 CALLS = (4, 8, 16, 32, 64, 128, 256)  # of a diffusion
 EDGES = 40  # of each slice, at most
 UNSEEN = slice(12, 104, 10)  # slices of the second cell
@@ -103,7 +104,7 @@ def judge(model: torch.nn.Module, pair: prepare.Pair) -> dict:
     out: dict[str, dict] = {"choose": {}, "judge": {}, "stopped": {}}
     for part in ("choose", "judge"):
         lq = pair.lq[prepare.parts(len(pair.lq))[part]]
-        for n in steps:
+        for n in steps if part == "judge" else [n for n in steps if n in CHOICE]:
             if part == "judge" and n == STEPS[-1]:
                 for k, images in enumerate(restore.path(model, lq, n), 1):
                     if k in STEPS or k in (30, 40):

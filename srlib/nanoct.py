@@ -19,8 +19,8 @@ from srlib import anode, checkpoint, tomography
 from srlib.tomography import Scanner
 
 SHAPE = (104, 640, 640)  # of the sample in voxels of 50 nm
-HQ = Scanner(angles=320, photons=130, blur=2.6, gain=0.02, optics=1.6)
-LQ = Scanner(angles=320, photons=1000, blur=3.0, gain=0.3, faulty=0.06, optics=3.2)
+HQ = Scanner(angles=320, photons=100, blur=2.6, gain=0.02, optics=1.6)
+LQ = Scanner(angles=320, photons=400, blur=3.0, gain=0.35, faulty=0.06, optics=3.2)
 RANGE = (-1.0, 2.0)  # attenuation of the smallest and the largest 16-bit number
 CACHE = Path(__file__).parents[1] / "data" / "raw"
 

@@ -294,7 +294,7 @@ def score(
         mid, high = band_power(image, fine, mask)
         rows.append(
             {
-                "PSNR to HQ": psnr(image, fine, mask),
+                "PSNR to HQ": min(psnr(image, fine, mask), 99.0),
                 "PSNR to truth": psnr(image, known, mask),
                 "SSIM to HQ": ssim(image, fine, mask),
                 "SSIM to truth": ssim(image, known, mask),
@@ -310,6 +310,6 @@ def score(
         )
         counts.append(audit(found, true))
         widths.extend(edge_widths(image, places, voxel_nm).tolist())
-    means = {k: float(np.mean([min(r[k], 99.0) for r in rows])) for k in rows[0]}
+    means = {k: float(np.mean([r[k] for r in rows])) for k in rows[0]}
     total = {k: int(sum(c[k] for c in counts)) for k in counts[0]}
     return means | total | {"widths nm": widths}
