@@ -94,15 +94,16 @@ def calls(model: torch.nn.Module, pair: prepare.Pair, slices: int = 4) -> dict:
     }
 
 
-def judge(model: torch.nn.Module, pair: prepare.Pair) -> dict:
+def judge(model: torch.nn.Module, pair: prepare.Pair, whole: bool = True) -> dict:
     """Measures of a network after each number of steps, on the slices to choose with and to judge.
 
     Only InDI's network takes more than one step. ``"stopped"`` holds the second reading of the
-    paper: an early stop in the longest schedule.
+    paper: an early stop in the longest schedule. Without ``whole`` there are few numbers of
+    steps, on the slices to judge only.
     """
-    steps = STEPS if model.meta["method"] == "InDI" else (1,)
+    steps = (STEPS if whole else FEW) if model.meta["method"] == "InDI" else (1,)
     out: dict[str, dict] = {"choose": {}, "judge": {}, "stopped": {}}
-    for part in ("choose", "judge"):
+    for part in ("choose", "judge") if whole else ("judge",):
         lq = pair.lq[prepare.parts(len(pair.lq))[part]]
         for n in steps if part == "judge" else [n for n in steps if n in CHOICE]:
             if part == "judge" and n == STEPS[-1]:

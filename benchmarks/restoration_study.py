@@ -87,7 +87,7 @@ def run(arm: str, seed: int, work: Path) -> dict:
     if arm == "diffusion":
         values = {"calls": restoration_judge.calls(model, pair())}
     else:
-        values = restoration_judge.judge(model, pair())
+        values = restoration_judge.judge(model, pair(), whole=arm in train.METHODS)
         values["in situ"] = restoration_judge.in_situ(model)
     values |= {
         "training_seconds": model.meta["seconds"],
