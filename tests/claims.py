@@ -378,9 +378,9 @@ def indi_in_situ(values: dict) -> None:
     assert one[2] < one[0] and lq[2] < lq[0], "the charged cell has less"
     gains = [np.mean(v) for k, v in values["gain"].items() if k.endswith("whole field")]
     assert gains == sorted(gains, reverse=True), "each step takes some of the gain"
-    own = values["own"]
-    assert own["LQ"][2] < own["LQ"][0], "Table 1 falls as in the paper"
-    assert min(values["own_gain"]["InDI, N = 1"]) > 1.1, "and InDI's is higher at every state"
+    measured = values["measured"]
+    assert measured["LQ"][2] < measured["LQ"][0], "Table 1 falls as in the paper"
+    assert min(values["measured_gain"]["InDI, N = 1"]) > 1.1, "and InDI's is higher at every state"
     assert values["fall"]["contrast, truth"][2] < 95, "swollen particles stand out less"
     width = {k: v[0] for k, v in values["fwhm"].items()}
     assert min(v for k, v in width.items() if k.startswith("InDI")) < 0.8 * width["LQ"]
