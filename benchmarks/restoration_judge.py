@@ -78,7 +78,8 @@ def in_situ(model: torch.nn.Module | None) -> dict:
 
 def calls(model: torch.nn.Module, pair: prepare.Pair, slices: int = 4) -> dict:
     """Measures of a diffusion after each number of calls, with fresh noise and without."""
-    of = slice(len(pair.lq) - slices, None)
+    stop = prepare.parts(len(pair.lq))["judge"].stop
+    of = slice(stop - slices, stop)
     arrays = [getattr(pair, name)[of] for name in ("hq", "truth", "labels")]
     places = edges(pair, "judge")[-slices:]
     return {

@@ -11,6 +11,7 @@ from scipy.ndimage import zoom
 
 from srlib import nanoct, register
 
+BEYOND = 4  # slices at the end that a motion along the axis can take out of the scan
 GAP = 15  # slices left out between two parts, so that no neighbour of a training slice is judged
 SOFTEN = 8.2  # sigma that makes a HQ scan as blurred as a LQ scan, voxels of 50 nm
 TRUTH = (0.25, 0.75)  # attenuation that the grey values -1 and 1 of the truth stand for
@@ -95,6 +96,9 @@ def upscaled(volume: np.ndarray, factor: int = 2) -> np.ndarray:
 def parts(deep: int, held: int = 10, gap: int = GAP) -> dict[str, slice]:
     """Slices to train on, to choose with and to judge, in this order, with gaps (IN-09).
 
+    The last four are left out: registered, they can lie beyond the last slice of the LQ scan. The
+    second gap is so much smaller.
+
     Raises:
         ValueError: if fewer than ``held`` slices are left for the training.
     """
@@ -105,7 +109,7 @@ def parts(deep: int, held: int = 10, gap: int = GAP) -> dict[str, slice]:
     return {
         "train": slice(0, first),
         "choose": slice(first + gap, stop),
-        "judge": slice(stop + gap, deep),
+        "judge": slice(deep - BEYOND - held, deep - BEYOND),
     }
 
 

@@ -334,7 +334,7 @@ def test_in09_no_slice_is_near_another_part():
     found = prepare.parts(104)
     assert [s.stop - s.start for s in found.values()] == [54, 10, 10]
     assert found["choose"].start - found["train"].stop == prepare.GAP
-    assert found["judge"].start - found["choose"].stop == prepare.GAP
+    assert found["judge"].start - found["choose"].stop == prepare.GAP - prepare.BEYOND
     with pytest.raises(ValueError, match="too few"):
         prepare.parts(50)
 
