@@ -181,7 +181,7 @@ class Trainer:
         if case.lr is not None:
             # Spared bit by bit: critics that know nothing yet would make everything solid.
             spare = (case.spare or 0.0) * min(1.0, self.iteration / SPARING)
-            how = case.mode, self.phase_map, r.temperature, case.one_sided, spare
+            how = case.mode, self.phase_map, r.temperature, case.one_sided, spare, case.mixed_up
             anchor = voxelwise_loss(sr, core, case.scale_factor, *how)  # line 9
         log["voxelwise"], log["anchored"] = anchor.item(), float(anchor >= r.gate)
         log["content"] = r.weight * log["voxelwise"] * log["anchored"]
