@@ -34,8 +34,9 @@ class Case:
         spare: Share of the coarse voxels that may look like material in such a place, 0 to 1. None
             for twice what the fine images have more of it than the coarse volume: a voxel looks
             like material when half of it is.
-        mixed_up: Two coarse phases that the scan often takes for each other, and the weight, 0 to
-            1, that such an error has in the voxel-wise loss; None for phases it tells apart.
+        mixed_up: Two phases, of one number in fine images and coarse volume, that the scan takes
+            for each other here and there, and the share of either that is wrong, below 0.5: their
+            means count, see :func:`srlib.losses.share_loss`. None for phases it tells apart.
         voxel_nm: Fine voxel edge in nm; None when it is not published.
         source: ``"real"``, ``"twin"`` or ``"user"``.
     """
@@ -137,10 +138,10 @@ class Case:
             raise ValueError(f"spare is a share of the coarse voxels, 0 to 1, not {self.spare!r}")
 
         if self.mixed_up is not None:
-            a, b, weight = self.mixed_up
-            if not (a != b and {a, b} <= set(range(m)) and 0 <= weight <= 1):
+            a, b, wrong = self.mixed_up
+            if not (a != b and {a, b} <= set(range(m)) and 0 <= wrong < 0.5):
                 raise ValueError(
-                    f"mixed_up must be two of the {m} coarse phases and a weight from 0 to 1, not "
+                    f"mixed_up must be two of the {m} coarse phases and a share below 0.5, not "
                     f"{self.mixed_up}"
                 )
 

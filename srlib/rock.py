@@ -36,7 +36,7 @@ CLAY_PORES = 0.35  # share of the clay
 ALTERED = (0.4, 9.0)  # share of the feldspar that has weathered, sigma in fine voxels
 GRAIN_PORES, FLAKES = 0.25, 0.15  # share of weathered feldspar that is pore, clay
 QUARTZ_PORES = 0.004
-DOUBT = 0.05  # what a coarse voxel of quartz in place of feldspar counts in the voxel-wise loss
+WRONG = 0.11  # share of quartz and feldspar that are mixed up at this noise
 SLAB = 16  # coarse voxels that are made at once
 MIXED_UP = 0.8  # sd of the coarse grey noise over the contrast of quartz and feldspar / 2
 
@@ -211,7 +211,7 @@ def case(
         phases=PHASES,
         lr_phases=PHASES,
         truth=seen(found),
-        mixed_up=(1, 2, DOUBT),
+        mixed_up=(1, 2, WRONG),
         voxel_nm=VOXEL_NM,
         source="twin",
     )
