@@ -34,6 +34,9 @@ class Case:
         spare: Share of the coarse voxels that may look like material in such a place, 0 to 1. None
             for twice what the fine images have more of it than the coarse volume: a voxel looks
             like material when half of it is.
+        mixed_up: Two phases, of one number in fine images and coarse volume, that the scan takes
+            for each other here and there, and the share of either that is wrong, below 0.5: their
+            means count, see :func:`srlib.losses.share_loss`. None for phases it tells apart.
         voxel_nm: Fine voxel edge in nm; None when it is not published.
         source: ``"real"``, ``"twin"`` or ``"user"``.
     """
@@ -52,6 +55,7 @@ class Case:
     one_sided: bool = False
     fractions: np.ndarray | None = None
     spare: float | None = None
+    mixed_up: tuple[int, int, float] | None = None
     voxel_nm: float | None = None
     source: str = "user"
 
@@ -133,6 +137,24 @@ class Case:
         if self.spare is not None and not 0 <= self.spare <= 1:
             raise ValueError(f"spare is a share of the coarse voxels, 0 to 1, not {self.spare!r}")
 
+        if self.mixed_up is not None:
+            a, b, wrong = self.mixed_up
+            if not (a != b and {a, b} <= set(range(m)) and 0 <= wrong < 0.5):
+                raise ValueError(
+                    f"mixed_up must be two of the {m} coarse phases and a share below 0.5, not "
+                    f"{self.mixed_up}"
+                )
+
+    def trusted(self, lr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A coarse volume and the phase map, with phases that are mixed up taken for one."""
+        if self.mixed_up is None:
+            return lr, self.phase_map
+        a, b, _ = self.mixed_up
+        merged = self.phase_map.copy()
+        merged[:, a] += merged[:, b]
+        merged[:, b] = 0
+        return np.where(lr == b, a, lr).astype(np.uint8), merged
+
     def _check_normals(self) -> None:
         if self.normals is not None and (
             len(self.normals) != len(self.hr) or set(self.normals) != {0, 1, 2}
@@ -166,6 +188,7 @@ class Case:
             voxels.update(image.tobytes())
         how = [self.scale_factor, self.mode, self.phase_map.tolist(), self.normals]
         how += [self.one_sided and self.spare, self.augment, self.wanted().tolist()]
+        how += [list(self.mixed_up)] if self.mixed_up else []
         return [voxels.hexdigest(), how]
 
 

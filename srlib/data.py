@@ -210,3 +210,12 @@ def sample_squares(images: list[np.ndarray], edge: int, n: int, generator=None) 
         y, x = _starts(images[k].shape, edge, 1, generator)[0]
         out[i] = images[k][y : y + edge, x : x + edge]
     return out
+
+
+def slice_volume(volume: Tensor, axis: int, index: Tensor | None = None) -> Tensor:
+    """Slices normal to ``axis``: ``(B, n, D, H, W)`` to ``(B * slices, n, H, W)``.
+
+    ``index`` picks planes along the axis; None takes all (SuperRes, Algorithm 1 line 7).
+    """
+    planes = volume if index is None else volume.index_select(axis + 2, index.to(volume.device))
+    return planes.movedim(axis + 2, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)

@@ -19,7 +19,8 @@ from scipy.ndimage import (
 from scipy.special import ndtri
 
 
-def _field(shape: tuple[int, ...], sigma, rng: np.random.Generator) -> np.ndarray:
+def field(shape: tuple[int, ...], sigma, rng: np.random.Generator) -> np.ndarray:
+    """A smooth Gaussian random field of mean 0 and variance 1; sigma in voxels, or one an axis."""
     noise = rng.standard_normal(shape, dtype=np.float32)
     out = gaussian_filter(noise, sigma, mode="wrap")
     return (out - out.mean()) / out.std()
@@ -48,7 +49,7 @@ def sofc(seed: int, shape: tuple[int, ...]) -> np.ndarray:
         ``uint8`` labels of that shape.
     """
     shape, rng = _check(shape), np.random.default_rng(seed)
-    f0, f1 = (_field(shape, 7.2, rng) + 0.055 * _field(shape, 1.2, rng) for _ in range(2))
+    f0, f1 = (field(shape, 7.2, rng) + 0.055 * field(shape, 1.2, rng) for _ in range(2))
     best, labels = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.uint8)
     for phase, bias in enumerate((0.16, 0.0, -0.13)):
         wave = np.full(shape, bias, np.float32)
@@ -75,7 +76,7 @@ def cathode(seed: int, shape: tuple[int, ...]) -> np.ndarray:
         ``uint8`` labels of that shape.
     """
     shape, rng = _check(shape), np.random.default_rng(seed)
-    particles, sheets = _field(shape, 4.8, rng), np.abs(_field(shape, 1.9, rng))
+    particles, sheets = field(shape, 4.8, rng), np.abs(field(shape, 1.9, rng))
     labels = np.zeros(shape, np.uint8)
     labels[0.615 * np.exp(-2 * (particles - 0.2) ** 2) > sheets] = 2
     labels[particles > 0.2] = 1
@@ -111,7 +112,7 @@ def separator_parts(seed: int, shape: tuple[int, ...]) -> np.ndarray:
         ``uint8`` labels of that shape; a fibril inside a lamella is lamella.
     """
     labels, rng = _lamellae(seed, shape)
-    labels[(_field(labels.shape, (1.1, 1.1, 30.0), rng) > 1.17) & (labels == 0)] = 2
+    labels[(field(labels.shape, (1.1, 1.1, 30.0), rng) > 1.17) & (labels == 0)] = 2
     return labels
 
 
@@ -121,7 +122,7 @@ def _lamellae(seed: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.random.
         raise ValueError(
             f"a separator is a volume (D, H, W), not {shape}: take its faces as images"
         )
-    return (_field(shape, (12.2, 12.2, 3.68), rng) > 0.308).astype(np.uint8), rng
+    return (field(shape, (12.2, 12.2, 3.68), rng) > 0.308).astype(np.uint8), rng
 
 
 def composite(seed: int, shape: tuple[int, ...], active: float = 0.4) -> np.ndarray:
@@ -143,7 +144,7 @@ def composite(seed: int, shape: tuple[int, ...], active: float = 0.4) -> np.ndar
         raise ValueError(f"active must be between 0.05 and 0.95, not {active}")
     particles = _wide_field(shape, 40, rng)
     edge = float(ndtri(1 - active))
-    sponge, gaps = _field(shape, 1.1, rng), _wide_field(shape, 9, rng)
+    sponge, gaps = field(shape, 1.1, rng), _wide_field(shape, 9, rng)
     near = np.exp(-(((edge - particles) / 0.35) ** 2))  # 1 at a particle, 0 far from it
     labels = np.full(shape, 2, np.uint8)
     labels[(gaps + 0.6 * near > 1.45) | (sponge > 1.05)] = 0
@@ -153,7 +154,7 @@ def composite(seed: int, shape: tuple[int, ...], active: float = 0.4) -> np.ndar
 
 def _wide_field(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> np.ndarray:
     """A smooth field, made on every fourth voxel and interpolated."""
-    coarse = _field(tuple(-(-n // 4) + 1 for n in shape), sigma / 4, rng)
+    coarse = field(tuple(-(-n // 4) + 1 for n in shape), sigma / 4, rng)
     out = zoom(coarse, 4, order=1)[tuple(slice(n) for n in shape)]
     return (out - out.mean()) / out.std()
 
@@ -225,7 +226,7 @@ def sem(
     rng, (rows, columns) = np.random.default_rng(seed), labels.shape
     image = np.asarray(greys, np.float32)[labels]
     wide = binary_opening(labels == 0, np.ones((5, 5)))
-    behind = _field(labels.shape, 4, rng)
+    behind = field(labels.shape, 4, rng)
     image[wide & (behind > ndtri(1 - backs))] = 0.95 * greys[2]
     image = gaussian_filter(image, 0.6)
     line = gaussian_filter1d(rng.standard_normal(columns), 1.5, mode="wrap")

@@ -34,6 +34,7 @@ ARROWS = {
     "tomography": set(),
     "nanoct": {"anode", "checkpoint", "tomography"},
     "register": set(),
+    "rock": {"case", "data", "degrade", "twins"},
     "prepare": {"nanoct", "register"},
     "restore": {"precision"},
     "interpolation": {"data", "degrade", "models"},

@@ -9,8 +9,8 @@ from torch import nn
 from tqdm.std import tqdm
 
 from srlib import metrics
-from srlib.data import Case
-from srlib.train.adversarial import Trainer, slice_volume
+from srlib.data import Case, slice_volume
+from srlib.train.adversarial import Trainer
 from srlib.train.diffusion import fit_diffusion
 from srlib.train.processes import anyone, choose_device
 from srlib.train.quality import LIMITS, quality

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srlib import checkpoint, metrics, results
-from srlib.data import Case, one_hot, sample_cubes, sample_squares
+from srlib.data import Case, one_hot, sample_cubes, sample_squares, slice_volume
 from srlib.degrade import exact_scale
 from srlib.infer import generate, superres
 from srlib.losses import (
@@ -20,6 +20,7 @@ from srlib.losses import (
     evenness_loss,
     generator_loss,
     gradient_penalty,
+    share_loss,
     voxelwise_loss,
 )
 from srlib.precision import autocast, number_format
@@ -30,15 +31,6 @@ from srlib.train.recipe import Recipe, build
 SPARING = 500  # iterations until a one-sided loss spares as much as the case says
 MOMENTUM = 0.02  # of the running statistics of batch renormalisation
 LATE = 0.8  # share of the iterations after which weights have come to rest and may be kept
-
-
-def slice_volume(volume: Tensor, axis: int, index: Tensor | None = None) -> Tensor:
-    """Slices normal to ``axis``: ``(B, n, D, H, W)`` to ``(B * slices, n, H, W)``.
-
-    ``index`` picks planes along the axis; None takes all (SuperRes, Algorithm 1 line 7).
-    """
-    planes = volume if index is None else volume.index_select(axis + 2, index.to(volume.device))
-    return planes.movedim(axis + 2, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
 class Trainer:
@@ -181,7 +173,8 @@ class Trainer:
         if case.lr is not None:
             # Spared bit by bit: critics that know nothing yet would make everything solid.
             spare = (case.spare or 0.0) * min(1.0, self.iteration / SPARING)
-            how = case.mode, self.phase_map, r.temperature, case.one_sided, spare
+            pair = case.mixed_up and case.mixed_up[:2]
+            how = case.mode, self.phase_map, r.temperature, case.one_sided, spare, pair
             anchor = voxelwise_loss(sr, core, case.scale_factor, *how)  # line 9
         log["voxelwise"], log["anchored"] = anchor.item(), float(anchor >= r.gate)
         log["content"] = r.weight * log["voxelwise"] * log["anchored"]
@@ -195,6 +188,9 @@ class Trainer:
             if r.evenness:
                 even = evenness_loss(inner, case.scale_factor, case.normals is None)
                 loss = loss + r.evenness * even
+            if case.mixed_up and r.shares:
+                *pair, wrong = case.mixed_up
+                loss = loss + r.shares * share_loss(sr, core, case.scale_factor, pair, wrong)
             if r.balance:
                 found = torch.bincount(inner.argmax(1).flatten(), minlength=n) / inner[:, 0].numel()
                 found = mean_of_all(found)

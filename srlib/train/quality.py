@@ -42,7 +42,8 @@ def quality(labels: np.ndarray, lr: np.ndarray | None, case: Case, reference: di
     scale = case.scale_factor
     kept = 1.0
     if lr is not None:
-        kept = metrics.consistency(labels, lr, scale, case.mode, case.phase_map, case.one_sided)
+        lr, phase_map = case.trusted(lr)
+        kept = metrics.consistency(labels, lr, scale, case.mode, phase_map, case.one_sided)
     out = {
         "fractions": float(np.abs(fractions).mean()),
         "areas": float(np.nanmean(np.abs(list(found["area_error"].values())))),

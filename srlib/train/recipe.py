@@ -34,6 +34,7 @@ class Recipe:
     temperature: float = 100.0  # of the softmax in the voxel-wise loss, mode "blur"
     evenness: float = 100.0  # weight of the evenness loss
     balance: float = 0.0  # weight of the balance loss
+    shares: float = 100.0  # weight of the share loss, if there are phases that are mixed up
     noise_channels: int = 1
     width: int = 32
     blocks: int = 2  # residual blocks on the coarse grid
@@ -62,7 +63,7 @@ class Recipe:
                     raise ValueError(
                         f"{name} must be a whole number, {least} or more, not {value!r}"
                     )
-        rates = "lr_generator lr_critic penalty weight gate temperature evenness balance"
+        rates = "lr_generator lr_critic penalty weight gate temperature evenness balance shares"
         for name in [*rates.split(), "ema", "stop_below"]:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value >= 0:
