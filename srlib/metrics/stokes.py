@@ -1,0 +1,284 @@
+r"""Slow viscous flow through one phase, between two opposite faces of a volume.
+
+Stokes flow on the usual staggered grid: a pressure in each pore voxel, a velocity on each face
+between two pore voxels. Three choices make it accurate and fast on a laptop:
+
+- *Walls.* The plain scheme makes a channel of h voxels too permeable by the share 2/h^2: three
+  times at one voxel, 12 % at four. Here the drag of a wall depends on the distance to the wall
+  opposite, so that a flat channel of any width carries exactly h^2/12.
+- *Projection.* Of all flows that keep the volume, the right one dissipates least. Conjugate
+  gradients search among those flows only: each step solves one pressure equation, which carries
+  the slow, volume-wide part of the flow, and some 20 steps are left for the pores' own width.
+- *Multigrid* by smoothed aggregation (Vanek, Mandel and Brezina, Computing 1996) solves the
+  pressure equation, in time proportional to the number of pore voxels.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srlib.metrics.transport import _phase_along, spanning
+
+DARCY = 9.869233e-13
+"""One darcy in m^2 (0.9869233 um^2); permeabilities of rock are told in millidarcy."""
+
+_WINDOW = 5
+_BLOCK = 3
+_COARSE = 1500
+_SIDES = ("wall", "mirror")
+
+
+def _faces(pore: NDArray) -> list[NDArray]:
+    """For each axis, which faces across it carry flow, one more along that axis than voxels."""
+    faces = []
+    for axis in range(3):
+        planes = np.moveaxis(pore, axis, 0)
+        open_ = np.zeros((len(planes) + 1, *planes.shape[1:]), bool)
+        open_[1:-1] = planes[1:] & planes[:-1]
+        if axis == 0:
+            open_[0], open_[-1] = planes[0], planes[-1]
+        faces.append(np.moveaxis(open_, 0, axis))
+    return faces
+
+
+def _numbers(mask: NDArray) -> NDArray:
+    """Number of each voxel of a mask in scan order, -1 elsewhere."""
+    number = np.full(mask.shape, -1, np.int32)
+    number[mask] = np.arange(np.count_nonzero(mask), dtype=np.int32)
+    return number
+
+
+def _wall_drag(lines: NDArray, plates: bool, mirror: bool) -> tuple[NDArray, NDArray]:
+    r"""Faces at the ends of runs along the last axis, and the drag of the wall next to each.
+
+    A run of h faces side by side between two walls, under a unit force on each, has the mean
+    :math:`h/2a + (h-1)(h-2)/12` if the outer two feel the drag a; it equals :math:`h^2/12` for
+    :math:`a = 6h/(3h-2)`.
+    """
+    step = np.diff(np.pad(lines >= 0, ((0, 0), (0, 0), (1, 1))).view(np.int8), axis=2)
+    start, stop = np.nonzero(step == 1), np.nonzero(step == -1)
+    run = (stop[2] - start[2]).astype(float)
+    outside = start[2] == 0, stop[2] == lines.shape[2]
+    if mirror and not plates:
+        run[outside[0] | outside[1]] *= 2
+    drag = 6 * run / (3 * run - 2)
+    at_border = 2.0 if plates else 0.0 if mirror else drag
+    ends = lines[start], lines[stop[0], stop[1], stop[2] - 1]
+    drags = [np.where(beyond, at_border, drag) for beyond in outside]
+    return np.concatenate(ends), np.concatenate(drags)
+
+
+def _viscosity(face: NDArray, component: int, mirror: bool):
+    """Matrix of the viscous forces between the faces of one velocity component."""
+    from scipy.sparse import coo_matrix
+
+    number = _numbers(face)
+    n = int(number.max()) + 1
+    share = np.ones(n)
+    if component == 0:
+        share[number[[0, -1]][face[[0, -1]]]] = 0.5
+    diagonal = np.zeros(n)
+    pairs = []
+    for axis in range(3):
+        lines = np.moveaxis(number, axis, 2)
+        left, right = lines[..., :-1], lines[..., 1:]
+        both = (left >= 0) & (right >= 0)
+        pair = np.stack([left[both], right[both]])
+        if axis == component:
+            weight = np.ones(pair.shape[1])
+            wall = np.concatenate(
+                [left[(left >= 0) & (right < 0)], right[(right >= 0) & (left < 0)]]
+            )
+            drag = np.ones(len(wall))
+        else:
+            weight = share[pair[0]]
+            wall, drag = _wall_drag(lines, plates=axis == 0, mirror=mirror)
+            drag = drag * share[wall]
+        for where, values in ((pair[0], weight), (pair[1], weight), (wall, drag)):
+            diagonal += np.bincount(where, values, n)
+        pairs.append((pair, weight))
+    (first, second), weights = (np.concatenate(part, -1) for part in zip(*pairs, strict=True))
+    own = np.arange(n)
+    rows, columns = np.r_[own, first, second], np.r_[own, second, first]
+    return coo_matrix((np.r_[diagonal, -weights, -weights], (rows, columns)), (n, n)).tocsr()
+
+
+def _divergence(pore: NDArray, faces: list[NDArray]):
+    """Matrix that sums what flows out of each pore voxel, all three components side by side."""
+    from scipy.sparse import coo_matrix, hstack
+
+    voxel, parts = _numbers(pore), []
+    for axis, face in enumerate(faces):
+        number = np.moveaxis(_numbers(face), axis, 0)
+        cell = np.moveaxis(voxel, axis, 0)
+        rows, columns, signs = [], [], []
+        for beside, sign in ((number[1:], 1.0), (number[:-1], -1.0)):
+            ok = (cell >= 0) & (beside >= 0)
+            rows.append(cell[ok])
+            columns.append(beside[ok])
+            signs.append(np.full(len(rows[-1]), sign))
+        entries = np.concatenate(signs), (np.concatenate(rows), np.concatenate(columns))
+        parts.append(coo_matrix(entries, (int(voxel.max()) + 1, int(number.max()) + 1)))
+    return hstack(parts).tocsr()
+
+
+class _Multigrid:
+    """Solver for a positive definite matrix whose unknowns sit at ``place`` on a voxel grid."""
+
+    def __init__(self, matrix, place: NDArray) -> None:
+        from scipy.sparse import diags
+        from scipy.sparse.linalg import splu
+
+        self.matrix, self.levels = matrix, []
+        while matrix.shape[0] > _COARSE:
+            parts, place = self._aggregates(matrix, place)
+            inverse = 1 / matrix.diagonal()
+            radius = float(np.max(abs(matrix).sum(1).A1 * inverse))
+            damped = 4 / 3 / radius * inverse
+            grow = (parts - diags(damped) @ (matrix @ parts)).tocsr()
+            shrink = grow.T.tocsr()
+            self.levels.append((matrix, damped, grow, shrink))
+            matrix = (shrink @ matrix @ grow).tocsr()
+        self.coarsest = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0)
+
+    @staticmethod
+    def _aggregates(matrix, place: NDArray):
+        """One column per block of voxels that touch each other inside it, and where it is."""
+        from scipy.sparse import coo_matrix, csr_matrix
+        from scipy.sparse.csgraph import connected_components
+
+        n, block = len(place), place // _BLOCK
+        key = np.ravel_multi_index(block.T, block.max(0) + 1)
+        links = matrix.tocoo()
+        same = key[links.row] == key[links.col]
+        ends = links.row[same], links.col[same]
+        graph = coo_matrix((np.ones(len(ends[0]), np.int8), ends), (n, n))
+        count, part = connected_components(graph, directed=False)
+        coarse = np.empty((count, 3), block.dtype)
+        coarse[part] = block
+        return csr_matrix((np.ones(n), (np.arange(n), part)), (n, count)), coarse
+
+    def _cycle(self, rhs: NDArray, depth: int = 0) -> NDArray:
+        if depth == len(self.levels):
+            return self.coarsest.solve(rhs)
+        matrix, damped, grow, shrink = self.levels[depth]
+        found = damped * rhs
+        found += grow @ self._cycle(shrink @ (rhs - matrix @ found), depth + 1)
+        found += damped * (rhs - matrix @ found)
+        return found
+
+    def solve(self, rhs: NDArray, share: float, floor: float) -> tuple[NDArray, float]:
+        """Solve until the error's size is below ``share`` of that at the start.
+
+        It also stops at ``floor`` if that comes first, but not before a tenth. Returns the
+        solution and the size of the error at the start.
+        """
+        matrix = self.matrix
+        found, residual = np.zeros_like(rhs), rhs.copy()
+        direction = better = self._cycle(residual)
+        product = start = residual @ better
+        stop = max(share**2 * start, min(floor**2, 0.01 * start))
+        while product > stop:
+            applied = matrix @ direction
+            step = product / (direction @ applied)
+            found += step * direction
+            residual -= step * applied
+            better = self._cycle(residual)
+            previous, product = product, residual @ better
+            direction = better + (product / previous) * direction
+        return found, float(np.sqrt(start))
+
+
+def _flux(pore: NDArray, mirror: bool, tolerance: float) -> float:
+    """Flow through ``pore[0]`` for a pressure of 1 there and 0 at ``pore[-1]``, viscosity 1."""
+    from scipy.sparse import diags
+
+    faces = _faces(pore)
+    forces = [_viscosity(face, axis, mirror) for axis, face in enumerate(faces)]
+    inverse = 1 / np.concatenate([force.diagonal() for force in forces])
+    cuts = np.cumsum([force.shape[0] for force in forces])[:-1]
+    outflow = _divergence(pore, faces)
+    gradient = outflow.T.tocsr()
+    pressure = _Multigrid((outflow @ diags(inverse) @ gradient).tocsr(), np.argwhere(pore))
+    share, floor = 0.1 * tolerance, 0.0
+
+    push = np.zeros(len(inverse))
+    push[: np.count_nonzero(pore[0])] = 1.0
+    velocity, residual = np.zeros_like(push), push.copy()
+    direction, previous, flux = np.zeros_like(push), np.inf, 0.0
+    gains: deque[float] = deque(maxlen=_WINDOW)
+    while not (len(gains) == _WINDOW and sum(gains) < tolerance * flux):
+        correction, size = pressure.solve(outflow @ (inverse * residual), share, floor)
+        floor = floor or share * size
+        residual -= gradient @ correction
+        steepest = inverse * residual
+        product = residual @ steepest
+        if not product > 0:
+            break
+        direction = steepest + (product / previous) * direction
+        previous = product
+        parts = zip(forces, np.split(direction, cuts), strict=True)
+        applied = np.concatenate([force @ part for force, part in parts])
+        step = product / (direction @ applied)
+        velocity += step * direction
+        residual -= step * applied
+        gains.append(step * product)
+        flux += gains[-1]
+    return float(push @ velocity)
+
+
+def permeability(
+    labels: NDArray,
+    phase: int = 0,
+    axis: int = 0,
+    voxel: float = 1.0,
+    tolerance: float = 1e-3,
+    sides: str = "wall",
+) -> float:
+    r"""Intrinsic permeability of one phase, by Stokes flow between two pressure plates.
+
+    .. math:: k = \frac{\mu\,Q\,L}{A\,\Delta p}, \qquad
+        \mu\nabla^2 u = \nabla p, \quad \nabla\cdot u = 0
+
+    with the flow Q through the whole cross-section A (solid included) over the length L. A plate
+    holds its pressure constant and lets the flow pass at a right angle, as if the volume went on as
+    its mirror image. The flow sticks to the solid. Pores that do not connect the plates are left
+    out.
+
+    Args:
+        labels: Phases ``0 .. n-1``, 3D ``(D, H, W)``.
+        phase: The phase that flows; all others are solid.
+        axis: Direction between the two plates.
+        voxel: Edge of a voxel. In um the result is in um^2, in m it is in m^2; divide m^2 by
+            :data:`DARCY` for darcy (1 um^2 = 1013 mD).
+        tolerance: Stop when the last five steps changed the result by less than this share, 1e-8
+            to 0.1. The default leaves an error of about 0.1 %.
+        sides: What the four other faces of the volume are: ``"wall"`` (the flow sticks to them, as
+            in a sleeved plug) or ``"mirror"`` (it slips, as if the volume went on as its mirror
+            image; better for a cube cut out of a larger rock).
+
+    Returns:
+        Permeability >= 0 in units of ``voxel`` squared; 0.0 if the phase does not connect the
+        plates.
+
+    Raises:
+        ValueError: if the labels are not 3D whole numbers, the phase is not among them, or axis,
+            voxel, tolerance or sides is out of range.
+    """
+    pore = _phase_along(labels, phase, axis)
+    if not pore.any():
+        raise ValueError(f"phase {phase} is not in the labels, which hold {np.unique(labels)}.")
+    if not voxel > 0:
+        raise ValueError(f"voxel is {voxel}, but the edge of a voxel should be above 0.")
+    if not 1e-8 <= tolerance <= 0.1:
+        raise ValueError(f"tolerance is {tolerance}, but it should be 1e-8 to 0.1.")
+    if sides not in _SIDES:
+        raise ValueError(f'sides is "{sides}", but it should be "wall" or "mirror".')
+    through = spanning(pore)
+    if not through.any():
+        return 0.0
+    flux = _flux(through, sides == "mirror", tolerance)
+    return flux * len(pore) / pore[0].size * float(voxel) ** 2
