@@ -136,8 +136,7 @@ class _Multigrid:
         while matrix.shape[0] > _COARSE:
             parts, place = self._aggregates(matrix, place)
             inverse = 1 / matrix.diagonal()
-            radius = float(np.max(abs(matrix).sum(1).A1 * inverse))
-            damped = 4 / 3 / radius * inverse
+            damped = 4 / 3 / self._radius(matrix, inverse) * inverse
             grow = (parts - diags(damped) @ (matrix @ parts)).tocsr()
             shrink = grow.T.tocsr()
             self.levels.append((matrix, damped, grow, shrink))
@@ -160,6 +159,14 @@ class _Multigrid:
         coarse = np.empty((count, 3), block.dtype)
         coarse[part] = block
         return csr_matrix((np.ones(n), (np.arange(n), part)), (n, count)), coarse
+
+    @staticmethod
+    def _radius(matrix, inverse: NDArray) -> float:
+        """Largest eigenvalue of the scaled matrix by the power method, with a tenth to spare."""
+        vector = np.random.default_rng(0).standard_normal(len(inverse))
+        for _ in range(15):
+            vector = inverse * (matrix @ (vector / np.linalg.norm(vector)))
+        return 1.1 * float(np.linalg.norm(vector))
 
     def _cycle(self, rhs: NDArray, depth: int = 0) -> NDArray:
         if depth == len(self.levels):
@@ -203,7 +210,7 @@ def _flux(pore: NDArray, mirror: bool, tolerance: float) -> float:
     outflow = _divergence(pore, faces)
     gradient = outflow.T.tocsr()
     pressure = _Multigrid((outflow @ diags(inverse) @ gradient).tocsr(), np.argwhere(pore))
-    share, floor = 0.1 * tolerance, 0.0
+    share, floor = 0.03 * tolerance, 0.0
 
     push = np.zeros(len(inverse))
     push[: np.count_nonzero(pore[0])] = 1.0
@@ -255,7 +262,7 @@ def permeability(
         voxel: Edge of a voxel. In um the result is in um^2, in m it is in m^2; divide m^2 by
             :data:`DARCY` for darcy (1 um^2 = 1013 mD).
         tolerance: Stop when the last five steps changed the result by less than this share, 1e-8
-            to 0.1. The default leaves an error of about 0.1 %.
+            to 0.1. The default leaves an error below 0.1 %.
         sides: What the four other faces of the volume are: ``"wall"`` (the flow sticks to them, as
             in a sleeved plug) or ``"mirror"`` (it slips, as if the volume went on as its mirror
             image; better for a cube cut out of a larger rock).
