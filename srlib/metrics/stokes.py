@@ -237,6 +237,21 @@ def _flux(pore: NDArray, mirror: bool, tolerance: float) -> float:
     return float(push @ velocity)
 
 
+def flowing_phase(labels: NDArray, phase: int, axis: int = 0) -> NDArray:
+    """Mask of a phase that the 3D labels hold, with ``axis`` moved to the front."""
+    mask = _phase_along(labels, phase, axis)
+    if not mask.any():
+        raise ValueError(f"phase {phase} is not in the labels: they hold {np.unique(labels)}.")
+    return mask
+
+
+def check_voxel(voxel: float) -> float:
+    """Return ``voxel`` if it can be an edge."""
+    if not voxel > 0:
+        raise ValueError(f"voxel is {voxel}, but the edge of a voxel should be above 0.")
+    return float(voxel)
+
+
 def permeability(
     labels: NDArray,
     phase: int = 0,
@@ -275,11 +290,8 @@ def permeability(
         ValueError: if the labels are not 3D whole numbers, the phase is not among them, or axis,
             voxel, tolerance or sides is out of range.
     """
-    pore = _phase_along(labels, phase, axis)
-    if not pore.any():
-        raise ValueError(f"phase {phase} is not in the labels, which hold {np.unique(labels)}.")
-    if not voxel > 0:
-        raise ValueError(f"voxel is {voxel}, but the edge of a voxel should be above 0.")
+    pore = flowing_phase(labels, phase, axis)
+    voxel = check_voxel(voxel)
     if not 1e-8 <= tolerance <= 0.1:
         raise ValueError(f"tolerance is {tolerance}, but it should be 1e-8 to 0.1.")
     if sides not in _SIDES:
@@ -288,4 +300,4 @@ def permeability(
     if not through.any():
         return 0.0
     flux = _flux(through, sides == "mirror", tolerance)
-    return flux * len(pore) / pore[0].size * float(voxel) ** 2
+    return flux * len(pore) / pore[0].size * voxel**2
