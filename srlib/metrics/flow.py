@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from srlib.metrics.stokes import check_voxel, flowing_phase
+from srlib.metrics.labels import check_voxel
+from srlib.metrics.stokes import flowing_phase
 from srlib.metrics.transport import spanning, transport_efficiency
 
 _PLATE = 3

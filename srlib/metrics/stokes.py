@@ -5,7 +5,8 @@ between two pore voxels. Three choices make it accurate and fast on a laptop:
 
 - *Walls.* The plain scheme makes a channel of h voxels too permeable by the share 2/h^2: three
   times at one voxel, 12 % at four. Here the drag of a wall depends on the distance to the wall
-  opposite, so that a flat channel of any width carries exactly h^2/12.
+  opposite, so that a flat channel of any width carries exactly h^2/12. A staircase of voxels
+  stands for a slanted wall: at each step the flow comes to rest a whole voxel away, not half.
 - *Projection.* Of all flows that keep the volume, the right one dissipates least. Conjugate
   gradients search among those flows only: each step solves one pressure equation, which carries
   the slow, volume-wide part of the flow, and some 20 steps are left for the pores' own width.
@@ -20,6 +21,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
+from srlib.metrics.labels import check_voxel
 from srlib.metrics.transport import _phase_along, spanning
 
 DARCY = 9.869233e-13
@@ -31,17 +33,19 @@ _COARSE = 1500
 _SIDES = ("wall", "mirror")
 
 
-def _faces(pore: NDArray) -> list[NDArray]:
-    """For each axis, which faces across it carry flow, one more along that axis than voxels."""
-    faces = []
-    for axis in range(3):
-        planes = np.moveaxis(pore, axis, 0)
-        open_ = np.zeros((len(planes) + 1, *planes.shape[1:]), bool)
-        open_[1:-1] = planes[1:] & planes[:-1]
-        if axis == 0:
-            open_[0], open_[-1] = planes[0], planes[-1]
-        faces.append(np.moveaxis(open_, 0, axis))
-    return faces
+def _faces(pore: NDArray, axis: int) -> tuple[NDArray, NDArray]:
+    """Which faces across ``axis`` carry flow, and which are wall with pore on one side.
+
+    Both arrays hold one more along that axis than there are voxels.
+    """
+    planes = np.moveaxis(pore, axis, 0)
+    carries = np.zeros((len(planes) + 1, *planes.shape[1:]), bool)
+    wall = np.zeros_like(carries)
+    carries[1:-1] = planes[1:] & planes[:-1]
+    wall[1:-1] = planes[1:] ^ planes[:-1]
+    if axis == 0:
+        carries[0], carries[-1] = planes[0], planes[-1]
+    return np.moveaxis(carries, 0, axis), np.moveaxis(wall, 0, axis)
 
 
 def _numbers(mask: NDArray) -> NDArray:
@@ -51,27 +55,34 @@ def _numbers(mask: NDArray) -> NDArray:
     return number
 
 
-def _wall_drag(lines: NDArray, plates: bool, mirror: bool) -> tuple[NDArray, NDArray]:
+def _wall_drag(
+    lines: NDArray, wall: NDArray, plates: bool, mirror: bool
+) -> tuple[NDArray, NDArray]:
     r"""Faces at the ends of runs along the last axis, and the drag of the wall next to each.
 
     A run of h faces side by side between two walls, under a unit force on each, has the mean
     :math:`h/2a + (h-1)(h-2)/12` if the outer two feel the drag a; it equals :math:`h^2/12` for
-    :math:`a = 6h/(3h-2)`.
+    :math:`a = 6h/(3h-2)`. Where the face beyond is itself a wall, the flow rests a voxel away
+    and the drag is 1.
     """
-    step = np.diff(np.pad(lines >= 0, ((0, 0), (0, 0), (1, 1))).view(np.int8), axis=2)
-    start, stop = np.nonzero(step == 1), np.nonzero(step == -1)
-    run = (stop[2] - start[2]).astype(float)
-    outside = start[2] == 0, stop[2] == lines.shape[2]
+    edges = np.diff(np.pad(lines >= 0, ((0, 0), (0, 0), (1, 1))).view(np.int8), axis=2)
+    row, column, start = np.nonzero(edges == 1)
+    stop = np.nonzero(edges == -1)[2]
+    run, last = (stop - start).astype(float), lines.shape[2] - 1
     if mirror and not plates:
-        run[outside[0] | outside[1]] *= 2
+        run[(start == 0) | (stop > last)] *= 2
     drag = 6 * run / (3 * run - 2)
     at_border = 2.0 if plates else 0.0 if mirror else drag
-    ends = lines[start], lines[stop[0], stop[1], stop[2] - 1]
-    drags = [np.where(beyond, at_border, drag) for beyond in outside]
-    return np.concatenate(ends), np.concatenate(drags)
+    faces, drags = [], []
+    for end, beyond in ((start, start - 1), (stop - 1, stop)):
+        faces.append(lines[row, column, end])
+        rests = wall[row, column, np.clip(beyond, 0, last)]
+        outside = (beyond < 0) | (beyond > last)
+        drags.append(np.where(outside, at_border, np.where(rests, 1.0, drag)))
+    return np.concatenate(faces), np.concatenate(drags)
 
 
-def _viscosity(face: NDArray, component: int, mirror: bool):
+def _viscosity(face: NDArray, wall: NDArray, component: int, mirror: bool):
     """Matrix of the viscous forces between the faces of one velocity component."""
     from scipy.sparse import coo_matrix
 
@@ -89,15 +100,13 @@ def _viscosity(face: NDArray, component: int, mirror: bool):
         pair = np.stack([left[both], right[both]])
         if axis == component:
             weight = np.ones(pair.shape[1])
-            wall = np.concatenate(
-                [left[(left >= 0) & (right < 0)], right[(right >= 0) & (left < 0)]]
-            )
-            drag = np.ones(len(wall))
+            ends = np.r_[left[(left >= 0) & (right < 0)], right[(right >= 0) & (left < 0)]]
+            drag = np.ones(len(ends))
         else:
             weight = share[pair[0]]
-            wall, drag = _wall_drag(lines, plates=axis == 0, mirror=mirror)
-            drag = drag * share[wall]
-        for where, values in ((pair[0], weight), (pair[1], weight), (wall, drag)):
+            ends, drag = _wall_drag(lines, np.moveaxis(wall, axis, 2), axis == 0, mirror)
+            drag = drag * share[ends]
+        for where, values in ((pair[0], weight), (pair[1], weight), (ends, drag)):
             diagonal += np.bincount(where, values, n)
         pairs.append((pair, weight))
     (first, second), weights = (np.concatenate(part, -1) for part in zip(*pairs, strict=True))
@@ -106,7 +115,7 @@ def _viscosity(face: NDArray, component: int, mirror: bool):
     return coo_matrix((np.r_[diagonal, -weights, -weights], (rows, columns)), (n, n)).tocsr()
 
 
-def _divergence(pore: NDArray, faces: list[NDArray]):
+def _divergence(pore: NDArray, faces: tuple[NDArray, ...]):
     """Matrix that sums what flows out of each pore voxel, all three components side by side."""
     from scipy.sparse import coo_matrix, hstack
 
@@ -203,8 +212,8 @@ def _flux(pore: NDArray, mirror: bool, tolerance: float) -> float:
     """Flow through ``pore[0]`` for a pressure of 1 there and 0 at ``pore[-1]``, viscosity 1."""
     from scipy.sparse import diags
 
-    faces = _faces(pore)
-    forces = [_viscosity(face, axis, mirror) for axis, face in enumerate(faces)]
+    faces, walls = zip(*(_faces(pore, axis) for axis in range(3)), strict=True)
+    forces = [_viscosity(faces[axis], walls[axis], axis, mirror) for axis in range(3)]
     inverse = 1 / np.concatenate([force.diagonal() for force in forces])
     cuts = np.cumsum([force.shape[0] for force in forces])[:-1]
     outflow = _divergence(pore, faces)
@@ -243,13 +252,6 @@ def flowing_phase(labels: NDArray, phase: int, axis: int = 0) -> NDArray:
     if not mask.any():
         raise ValueError(f"phase {phase} is not in the labels: they hold {np.unique(labels)}.")
     return mask
-
-
-def check_voxel(voxel: float) -> float:
-    """Return ``voxel`` if it can be an edge."""
-    if not voxel > 0:
-        raise ValueError(f"voxel is {voxel}, but the edge of a voxel should be above 0.")
-    return float(voxel)
 
 
 def permeability(
