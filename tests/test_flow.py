@@ -131,6 +131,14 @@ def test_the_default_tolerance_leaves_less_than_a_thousandth() -> None:
     assert metrics.permeability(labels) == pytest.approx(exact, rel=1e-3)
 
 
+def test_thousands_of_separate_tubes_flow_like_one() -> None:
+    tubes = np.ones((4, 100, 100), np.uint8)
+    tubes[:, ::2, ::2] = 0
+    one = metrics.permeability(np.zeros((4, 1, 1), np.uint8))
+    assert one == pytest.approx(1 / 24)
+    assert metrics.permeability(tubes) == pytest.approx(one / 4)
+
+
 def test_a_darcy_is_a_unit_of_area() -> None:
     slit = np.ones((3, 5, 4), np.uint8)
     slit[:, 2:4] = 0

@@ -32,10 +32,7 @@ _COARSE = 1500
 
 
 def _faces(pore: NDArray, axis: int) -> tuple[NDArray, NDArray]:
-    """Which faces across ``axis`` carry flow, and which are wall with pore on one side.
-
-    Both arrays hold one more along that axis than there are voxels.
-    """
+    """Which faces across ``axis`` carry flow, and which are wall: one more than voxels along it."""
     planes = np.moveaxis(pore, axis, 0)
     carries = np.zeros((len(planes) + 1, *planes.shape[1:]), bool)
     wall = np.zeros_like(carries)
@@ -84,13 +81,11 @@ def _viscosity(face: NDArray, wall: NDArray, component: int, mirror: bool):
     """Matrix of the viscous forces between the faces of one velocity component."""
     from scipy.sparse import coo_matrix
 
-    number = _numbers(face)
+    number, pairs = _numbers(face), []
     n = int(number.max()) + 1
-    share = np.ones(n)
+    diagonal, share = np.zeros(n), np.ones(n)
     if component == 0:
         share[number[[0, -1]][face[[0, -1]]]] = 0.5
-    diagonal = np.zeros(n)
-    pairs = []
     for axis in range(3):
         lines = np.moveaxis(number, axis, 2)
         left, right = lines[..., :-1], lines[..., 1:]
@@ -119,16 +114,14 @@ def _divergence(pore: NDArray, faces: tuple[NDArray, ...]):
 
     voxel, parts = _numbers(pore), []
     for axis, face in enumerate(faces):
-        number = np.moveaxis(_numbers(face), axis, 0)
-        cell = np.moveaxis(voxel, axis, 0)
-        rows, columns, signs = [], [], []
-        for beside, sign in ((number[1:], 1.0), (number[:-1], -1.0)):
+        number, cell = (np.moveaxis(part, axis, 0) for part in (_numbers(face), voxel))
+        shape = (int(voxel.max()) + 1, int(number.max()) + 1)
+        sides = []
+        for beside in (number[1:], number[:-1]):
             ok = (cell >= 0) & (beside >= 0)
-            rows.append(cell[ok])
-            columns.append(beside[ok])
-            signs.append(np.full(len(rows[-1]), sign))
-        entries = np.concatenate(signs), (np.concatenate(rows), np.concatenate(columns))
-        parts.append(coo_matrix(entries, (int(voxel.max()) + 1, int(number.max()) + 1)))
+            where = cell[ok], beside[ok]
+            sides.append(coo_matrix((np.ones(len(where[0])), where), shape).tocsr())
+        parts.append(sides[0] - sides[1])
     return hstack(parts).tocsr()
 
 
@@ -142,6 +135,8 @@ class _Multigrid:
         self.matrix, self.levels = matrix, []
         while matrix.shape[0] > _COARSE:
             parts, place = self._aggregates(matrix, place)
+            if parts.shape[0] == parts.shape[1]:
+                break
             inverse = 1 / matrix.diagonal()
             damped = 4 / 3 / self._radius(matrix, inverse) * inverse
             grow = (parts - diags(damped) @ (matrix @ parts)).tocsr()
@@ -189,13 +184,12 @@ class _Multigrid:
 
         An error below ``floor`` will do, too, if it is also below a tenth of that at the start.
         """
-        matrix = self.matrix
         found, residual = np.zeros_like(rhs), rhs.copy()
         direction = better = self._cycle(residual)
         product = start = residual @ better
         stop = max(share**2 * start, min(floor**2, 0.01 * start))
         while product > stop:
-            applied = matrix @ direction
+            applied = self.matrix @ direction
             step = product / (direction @ applied)
             found += step * direction
             residual -= step * applied
