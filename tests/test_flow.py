@@ -176,7 +176,7 @@ def test_the_network_of_a_short_round_tube_turns_with_its_axis() -> None:
     assert 0.5 * poiseuille < got < 1.2 * poiseuille
     turned = metrics.network_permeability(np.moveaxis(labels, 0, 2), axis=2, voxel=3.0)
     assert turned == pytest.approx(9 * got, rel=1e-6)
-    assert metrics.permeability(labels) == pytest.approx(poiseuille, rel=0.04)
+    assert metrics.permeability(labels) == pytest.approx(poiseuille, rel=0.06)
 
 
 def test_the_network_is_within_a_factor_of_two_of_the_flow() -> None:

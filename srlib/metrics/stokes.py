@@ -263,7 +263,8 @@ def permeability(
     its mirror image. The flow sticks to the solid; pores that do not connect the plates are left
     out. Flat channels come out exact, square ducts 6 % high at 4 voxels and 2 % at 8, cubic arrays
     of spheres within 3 % on 32^3 voxels (known drag: Zick and Homsy, J. Fluid Mech. 115, 13,
-    1982), and one smooth random medium the same within 5 % at 18 to 96 voxels an edge.
+    1982), and one smooth random medium the same within 5 % at 18 to 96 voxels an edge. On one core
+    a rock with 20 % pores takes about 4 s and 0.5 GB on 128^3 voxels, 50 s and 2.7 GB on 256^3.
 
     Args:
         labels: Phases ``0 .. n-1``, 3D ``(D, H, W)``.
