@@ -14,6 +14,14 @@ from srlib.metrics.faces import (
     tpb_density,
     volume_fractions,
 )
+from srlib.metrics.flow import (
+    connected_share,
+    euler_number,
+    formation_factor,
+    hashin_shtrikman,
+    network_permeability,
+    pore_sizes,
+)
 from srlib.metrics.lines import (
     chord_lengths,
     radial_spectrum,
@@ -21,21 +29,30 @@ from srlib.metrics.lines import (
     streaks,
     two_point,
 )
+from srlib.metrics.stokes import DARCY, permeability
 from srlib.metrics.tables import descriptors, errors_percent
 from srlib.metrics.thickness import thin_parts
 from srlib.metrics.transport import percolates, tortuosity_factor, transport_efficiency
 
 __all__ = [
+    "DARCY",
     "anisotropy",
     "chord_lengths",
     "compare",
+    "connected_share",
     "consistency",
     "cube_statistics",
     "descriptors",
     "errors_percent",
+    "euler_number",
+    "formation_factor",
     "grid_imprint",
+    "hashin_shtrikman",
     "interphase_areas",
+    "network_permeability",
     "percolates",
+    "permeability",
+    "pore_sizes",
     "radial_spectrum",
     "random_cubes",
     "reach_probability",

@@ -63,3 +63,10 @@ def check_phase(phase: int) -> int:
     if phase not in range(MAX_PHASES):
         raise ValueError(f"phase is {phase}, but it should be 0 to {MAX_PHASES - 1}.")
     return int(phase)
+
+
+def check_voxel(voxel: float) -> float:
+    """Return ``voxel`` if it can be an edge."""
+    if not voxel > 0:
+        raise ValueError(f"voxel is {voxel}, but the edge of a voxel should be above 0.")
+    return float(voxel)
