@@ -20,7 +20,7 @@ from tqdm.std import tqdm
 
 from srlib import checkpoint, losses, results
 from srlib.augment import adapted, augment
-from srlib.data import one_hot, sample_squares, symmetries
+from srlib.data import check_images, one_hot, sample_squares, symmetries
 from srlib.models import StyleCritic, StyleGenerator
 from srlib.precision import autocast, number_format
 from srlib.train.processes import choose_device
@@ -69,28 +69,6 @@ class SynthesisRecipe:
     check_every: int = 100
 
 
-def _check(images: list[np.ndarray], n_phases: int, edge: int) -> None:
-    if not isinstance(images, list | tuple) or not images:
-        raise ValueError("give a list of label images, at least one")
-    for k, image in enumerate(images):
-        if not isinstance(image, np.ndarray) or image.ndim != 2 or image.dtype != np.uint8:
-            raise ValueError(
-                f"image {k} must be a numpy array (H, W) of uint8 phases, not "
-                f"{getattr(image, 'dtype', type(image).__name__)} {np.shape(image)}: see "
-                "srlib.data.encode_labels"
-            )
-        if min(image.shape) < edge:
-            raise ValueError(
-                f"image {k} of {image.shape} is smaller than {edge} pixels: use larger images, or "
-                "a recipe with a smaller edge"
-            )
-        if image.max() >= n_phases:
-            raise ValueError(
-                f"image {k} has phase {image.max()}, but n_phases={n_phases} means 0 to "
-                f"{n_phases - 1}: name more phases, or see srlib.data.encode_labels"
-            )
-
-
 class _Training:
     """Networks, optimisers and p; all randomness of iteration i comes from ``(seed, i)``."""
 
@@ -136,9 +114,12 @@ class _Training:
         self.shares = states["own"]["shares"].to(self.device)
         self.iteration, self.p, self.signs, self.seconds, self.history = meta["where"]
 
-    def judge(self, images: Tensor, rng: torch.Generator) -> Tensor:
+    def shown(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """Images as the critic sees them: augmented."""
+        return augment(images, self.p, rng).contiguous(memory_format=torch.channels_last)
+
+    def judge(self, images: Tensor) -> Tensor:
         """Scores ``(B,)`` of augmented images."""
-        images = augment(images, self.p, rng).contiguous(memory_format=torch.channels_last)
         with autocast(self.device):
             return self.critic(images).float()
 
@@ -155,20 +136,19 @@ class _Training:
             most = torch.zeros_like(fake).scatter_(1, fake.argmax(1, keepdim=True), 1)
             fake = most + fake - fake.detach()
         real = one_hot(sample_squares(self.images, r.edge, r.batch, rng), n)
-        real = real.movedim(0, 1).to(self.device)
+        real = self.shown(real.movedim(0, 1).to(self.device), rng)
 
-        scores = self.judge(real, rng)
-        loss = losses.logistic(scores, self.judge(fake.detach(), rng))
-        log = {"critic": loss.item(), "sign": scores.detach().sign().mean().item()}
+        scores = self.judge(real)
+        loss = losses.logistic(scores, self.judge(self.shown(fake.detach(), rng)))
+        log = {"critic": loss.item(), "r_t": scores.detach().sign().mean().item()}
         if i % r.penalty_every == 0:
-            weight = r.penalty * r.penalty_every
-            penalty = losses.r1_penalty(lambda x: self.judge(x, rng), real, weight)
+            penalty = losses.r1_penalty(self.judge, real, r.penalty * r.penalty_every)
             log["penalty"] = penalty.item()
             loss = loss + penalty
         self._update(1, loss)
 
         self.critic.requires_grad_(False)
-        loss = losses.deceit(self.judge(fake, rng))
+        loss = losses.deceit(self.judge(self.shown(fake, rng)))
         log["generator"] = loss.item()
         if r.balance:
             self.shares.lerp_(fake.detach().mean((0, 2, 3)), 0.02)
@@ -181,7 +161,7 @@ class _Training:
             now = self.generator.parameters()
             for mean, new in zip(self.averaged.parameters(), now, strict=True):
                 mean.lerp_(new, 1 - min(r.average, (1 + i) / (10 + i)))
-        self.signs.append(log["sign"])
+        self.signs.append(log["r_t"])
         if self.ada and len(self.signs) == ADAPT:
             r_t = sum(self.signs) / ADAPT
             self.p = adapted(self.p, r_t, ADAPT * r.batch, r.target, r.span)
@@ -191,9 +171,7 @@ class _Training:
 
     def _update(self, which: int, loss: Tensor) -> None:
         if not torch.isfinite(loss):
-            raise ValueError(
-                f"a loss is {loss.item()} at iteration {self.iteration}: use a smaller rate"
-            )
+            raise ValueError(f"a loss is {loss.item()}, step {self.iteration}: use a smaller rate")
         self.optimisers[which].zero_grad()
         loss.backward()
         self.optimisers[which].step()
@@ -235,29 +213,28 @@ def fit_stylegan(
             not finite.
     """
     recipe = recipe or SynthesisRecipe()
-    _check(images, n_phases, recipe.edge)
+    check_images(images, n_phases, recipe.edge)
     device = choose_device(device)
     training = _Training(images, n_phases, recipe, seed, device, ada)
     data = hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest()
-    key = json.dumps([data, n_phases, asdict(recipe), int(seed), ada])
+    shapes = [image.shape for image in images]
+    key = json.dumps([data, shapes, n_phases, asdict(recipe), int(seed), ada])
     path = Path(out) if out else None
     if path and path.exists():
         training.resume(path, key)
     start = time.monotonic() - training.seconds
-    steps = range(training.iteration, recipe.iterations)
-    bar = tqdm(
-        steps, "StyleGAN", recipe.iterations, initial=training.iteration, disable=not progress
-    )
-    logs: list[dict] = []
+    done, logs, last = training.iteration, [], recipe.iterations
+    bar = tqdm(range(done, last), "StyleGAN", last, initial=done, disable=not progress)
     for i in bar:
         logs.append(training.step())
         if (i + 1) % recipe.check_every and i + 1 < recipe.iterations:
             continue
         training.seconds = time.monotonic() - start
-        seen = {k: [log[k] for log in logs if k in log] for k in logs[0]}
-        means = {k: round(sum(v) / len(v), 5) for k, v in seen.items()}
-        entry = {"iteration": i + 1, "p": training.p, "r_t": means.pop("sign"), **means}
-        training.history.append(entry | {"seconds": round(training.seconds, 1)})
+        entry = {"iteration": i + 1, "p": training.p, "seconds": round(training.seconds, 1)}
+        for k in ("r_t", "critic", "generator", "penalty"):
+            if seen := [log[k] for log in logs if k in log]:
+                entry[k] = sum(seen) / len(seen)
+        training.history.append(entry)
         logs = []
         bar.set_postfix_str(f"r_t {entry['r_t']:.2f}, p {entry['p']:.2f}")
         if path:
