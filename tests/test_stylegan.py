@@ -101,6 +101,20 @@ def test_latents_act_through_their_direction_and_noise_acts_beside_them(generato
     assert (first - generator(a, rng(1))).abs().mean() > 1e-4
 
 
+def test_an_isotropic_generator_turns_its_images_in_all_eight_ways():
+    torch.manual_seed(0)
+    plain = StyleGenerator(2, 8, latent=4, width=4, widest=8)
+    turning = StyleGenerator(2, 8, latent=4, width=4, widest=8, isotropic=True)
+    turning.load_state_dict(plain.state_dict())
+    z, ways = torch.randn(64, 4), set()
+    for a, b in zip(plain(z, rng()), turning(z, rng()), strict=True):
+        eight = [torch.rot90(x, k, (1, 2)) for x in (a, a.flip(2)) for k in range(4)]
+        found = [k for k, x in enumerate(eight) if torch.equal(x, b)]
+        assert len(found) == 1
+        ways |= set(found)
+    assert ways == set(range(8))
+
+
 def test_the_critic_sees_how_far_a_group_is_spread():
     critic = StyleCritic(2, 8, width=4, widest=8)
     x = torch.tensor([1.0, 1, 1, 1, 0, 0, 4, 4]).view(8, 1, 1, 1).expand(8, 3, 4, 4)

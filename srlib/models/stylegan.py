@@ -36,6 +36,13 @@ def noise_like(x: Tensor, rng: torch.Generator | None) -> Tensor:
     return torch.randn((len(x), 1, *x.shape[2:]), generator=rng).to(x)
 
 
+def any_way(x: Tensor, rng: torch.Generator | None) -> Tensor:
+    """Each square image of a batch in one of its eight mirrors and quarter turns."""
+    ways = torch.randint(0, 8, (len(x),), generator=rng).tolist()
+    turned = (torch.rot90(image, way % 4, (1, 2)) for image, way in zip(x, ways, strict=True))
+    return torch.stack([i.flip(2) if way > 3 else i for i, way in zip(turned, ways, strict=True)])
+
+
 class Linear(nn.Module):
     """A linear layer with an equalised learning rate (Karras et al. 2018).
 
@@ -134,6 +141,8 @@ class StyleGenerator(nn.Module):
     """Label images from latents: mapping, modulated convolutions with noise, sums of logits.
 
     Every size adds its logits to those of the size below (the "skip" architecture of StyleGAN2).
+    Ours: images begin with noise of all channels, where StyleGAN2 has a learned constant. A face
+    has its places, a material has none; with the constant, all images had one layout.
 
     Args:
         n_phases: Phases n.
@@ -142,6 +151,7 @@ class StyleGenerator(nn.Module):
         width: Channels at the finest size; twice as many at each coarser one.
         widest: Most channels.
         depth: Layers of the mapping from z to w.
+        isotropic: Turn and mirror every image at random, so that no direction is preferred.
     """
 
     def __init__(
@@ -152,18 +162,17 @@ class StyleGenerator(nn.Module):
         width: int = 24,
         widest: int = 96,
         depth: int = 2,
+        isotropic: bool = False,
     ) -> None:
         super().__init__()
-        self.config = dict(
-            n_phases=n_phases, edge=edge, latent=latent, width=width, widest=widest, depth=depth
-        )
-        self.n_phases, self.edge, self.latent = n_phases, edge, latent
+        self.config = dict(n_phases=n_phases, edge=edge, latent=latent, width=width)
+        self.config |= dict(widest=widest, depth=depth, isotropic=isotropic)
+        self.latent, self.isotropic = latent, isotropic
         channels = widths(edge, width, widest)
         self.layers = nn.ModuleList(Linear(latent, latent, rate=0.01) for _ in range(depth))
-        self.constant = nn.Parameter(torch.randn(channels[SMALLEST], SMALLEST, SMALLEST))
         self.first, self.second = nn.ModuleList(), nn.ModuleList()
         self.to_logits = nn.ModuleList()
-        before = channels[SMALLEST]
+        before = self.start = channels[SMALLEST]
         for size, now in channels.items():
             self.first.append(Layer(before, now, latent, double=size > SMALLEST))
             self.second.append(Layer(now, now, latent))
@@ -180,7 +189,7 @@ class StyleGenerator(nn.Module):
 
     def synthesis(self, w: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Probabilities ``(B, n, edge, edge)`` of styles ``(B, latent)``; noise from ``rng``."""
-        x = self.constant.expand(len(w), -1, -1, -1)
+        x = torch.randn((len(w), self.start, SMALLEST, SMALLEST), generator=rng).to(w)
         x = x.contiguous(memory_format=torch.channels_last)
         logits = self.bias[:, None, None]
         for first, second, out in zip(self.first, self.second, self.to_logits, strict=True):
@@ -188,7 +197,8 @@ class StyleGenerator(nn.Module):
             if logits.ndim == 4:
                 logits = F.interpolate(logits, scale_factor=2, mode="bilinear")
             logits = logits + out(x, w).float()
-        return logits.softmax(1)
+        images = logits.softmax(1)
+        return any_way(images, rng) if self.isotropic else images
 
     def forward(self, z: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Images of latents.

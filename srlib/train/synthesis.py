@@ -47,7 +47,7 @@ class SynthesisRecipe:
         balance: Weight of :func:`srlib.losses.balance_loss`; 0 for none.
         target: Of the overfitting that ADA allows.
         span: Images in which ADA's p can rise from 0 to 1.
-        isotropic: Learn from the eight mirrors and quarter turns of the images.
+        isotropic: Learn from, and make, all eight mirrors and quarter turns of images.
         check_every: Iterations from one entry of the history, and one checkpoint, to the next.
     """
 
@@ -77,7 +77,8 @@ class _Training:
         self.recipe, self.seed, self.device, self.ada = r, int(seed), device, ada
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.generator = StyleGenerator(n_phases, r.edge, r.latent, r.width, r.widest)
+            how = dict(width=r.width, widest=r.widest, isotropic=r.isotropic)
+            self.generator = StyleGenerator(n_phases, r.edge, r.latent, **how)
             self.critic = StyleCritic(n_phases, r.edge, r.width, r.widest)
         self.averaged = copy.deepcopy(self.generator).eval()
         for net in (self.generator, self.critic, self.averaged):
