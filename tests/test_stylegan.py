@@ -98,7 +98,11 @@ def test_latents_act_through_their_direction_and_noise_acts_beside_them(generato
     assert torch.equal(first, generator(a, rng()))
     assert torch.allclose(first, generator(3 * a, rng()), atol=1e-4)
     assert (first - generator(b, rng())).abs().mean() > 0.01
-    assert (first - generator(a, rng(1))).abs().mean() > 1e-4
+    assert (first - generator(a, rng(1))).abs().mean() > 0.01
+    with torch.no_grad():
+        for layer in (*generator.first, *generator.second):
+            layer.strength.zero_()
+    assert (first - generator(a, rng())).abs().mean() > 1e-3
 
 
 def test_an_isotropic_generator_turns_its_images_in_all_eight_ways():
@@ -309,4 +313,4 @@ def test_a_short_training_comes_close_to_the_statistics_of_its_images():
         return float(np.abs(np.subtract(*found)).mean())
 
     before = far(fit(images, replace(recipe, iterations=1)))
-    assert far(fit(images, recipe)) < 0.4 * before
+    assert far(fit(images, recipe)) < 0.6 * before

@@ -51,16 +51,16 @@ class SynthesisRecipe:
         check_every: Iterations from one entry of the history, and one checkpoint, to the next.
     """
 
-    iterations: int = 1500
+    iterations: int = 5000
     batch: int = 16
     edge: int = 64
     latent: int = 64
-    width: int = 24
-    widest: int = 96
+    width: int = 16
+    widest: int = 64
     rate: float = 0.0025
     penalty: float = 0.1
     penalty_every: int = 8
-    average: float = 0.995
+    average: float = 0.998
     hard: bool = True
     balance: float = 0.0
     target: float = 0.6
