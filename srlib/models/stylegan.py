@@ -142,7 +142,7 @@ class StyleGenerator(nn.Module):
 
     Every size adds its logits to those of the size below (the "skip" architecture of StyleGAN2).
     Ours: images begin with noise of all channels, where StyleGAN2 has a learned constant. A face
-    has its places, a material has none; with the constant, all images had one layout.
+    has its places, a material has none: with the constant, images had one layout at 1000 steps.
 
     Args:
         n_phases: Phases n.

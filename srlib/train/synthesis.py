@@ -32,7 +32,7 @@ AT_ONCE = 64  # images that are made together
 
 @dataclass(frozen=True)
 class SynthesisRecipe:
-    """A training.
+    """A training, about a quarter of an hour of one core; sizes and rates are not tuned yet.
 
     Attributes:
         iterations: Steps of critic and generator.
