@@ -219,3 +219,30 @@ def slice_volume(volume: Tensor, axis: int, index: Tensor | None = None) -> Tens
     """
     planes = volume if index is None else volume.index_select(axis + 2, index.to(volume.device))
     return planes.movedim(axis + 2, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def check_images(images: list[np.ndarray], n: int, edge: int) -> None:
+    """Whether squares of ``edge`` pixels can be taken of every one of some label images.
+
+    Raises:
+        ValueError: if there are none, or one is no ``(H, W)`` array of uint8 phases below ``n``, or
+            smaller than ``edge``.
+    """
+    if not isinstance(images, list | tuple) or not images:
+        raise ValueError("give a list of label images, at least one")
+    for k, image in enumerate(images):
+        if not isinstance(image, np.ndarray) or image.ndim != 2 or image.dtype != np.uint8:
+            raise ValueError(
+                f"image {k} must be (H, W) uint8 phases, not {np.shape(image)} "
+                f"{getattr(image, 'dtype', type(image).__name__)}: see encode_labels"
+            )
+        if min(image.shape) < edge:
+            raise ValueError(
+                f"image {k} of {image.shape} is smaller than {edge} pixels: use larger ones, or a "
+                "smaller edge"
+            )
+        if image.max() >= n:
+            raise ValueError(
+                f"image {k} has phase {image.max()}, but there are {n}, 0 to {n - 1}: name more "
+                "phases, or see encode_labels"
+            )

@@ -274,3 +274,37 @@ def hinge(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     paper does not say which adversarial loss it used (GAP-29).
     """
     return F.relu(1 - real_scores.float()).mean() + F.relu(1 + fake_scores.float()).mean()
+
+
+def logistic(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    r"""Logistic loss of a critic, :math:`E[\log(1+e^{-D(x)})] + E[\log(1+e^{D(\tilde x)})]`.
+
+    StyleGAN2's. Its generator minimises the non-saturating :func:`deceit`.
+    """
+    return F.softplus(-real_scores.float()).mean() + F.softplus(fake_scores.float()).mean()
+
+
+def deceit(fake_scores: Tensor) -> Tensor:
+    r"""Non-saturating loss of a generator, :math:`E[\log(1+e^{-D(\tilde x)})]` (StyleGAN2)."""
+    return F.softplus(-fake_scores.float()).mean()
+
+
+def r1_penalty(critic, real: Tensor, weight: float = 1.0) -> Tensor:
+    r"""Keep the critic flat around real images.
+
+    .. math:: R_1 = \frac{\gamma}{2}\,\mathrm{E}\big[\lVert\nabla_x D(x)\rVert_2^2\big]
+
+    Mescheder et al. (2018). StyleGAN2 computes it at every 16th step only and makes up for it by
+    the weight (lazy regularisation).
+
+    Args:
+        critic: Callable from images to scores.
+        real: Shape ``(B, C, H, W)``.
+        weight: The coefficient gamma, times the steps from one use to the next.
+
+    Returns:
+        Scalar >= 0; 0 when the critic is flat.
+    """
+    real = real.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
+    return weight / 2 * slope.float().square().sum((1, 2, 3)).mean()

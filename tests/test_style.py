@@ -19,6 +19,7 @@ NOTEBOOKS = run.notebooks()
 SOURCES = sorted((ROOT / "srlib").rglob("*.py"))
 WEIGHTS = sorted((ROOT / "weights").glob("*.safetensors"))
 ARROWS = {
+    "augment": set(),
     "degrade": set(),
     "twins": set(),
     "results": set(),
@@ -42,6 +43,7 @@ ARROWS = {
     "journal": {"checkpoint"},
     "stream": {"degrade", "files", "infer", "journal", "models"},
     "train": {
+        "augment",
         "checkpoint",
         "data",
         "degrade",

@@ -9,6 +9,7 @@ from srlib import checkpoint
 from srlib.models.attention import AttentionResUNet
 from srlib.models.laptop import LaptopCritic, LaptopGenerator
 from srlib.models.patch import PatchCritic
+from srlib.models.stylegan import StyleCritic, StyleGenerator
 from srlib.models.superres import PaperCritic, PaperGenerator
 from srlib.models.unet import RestorationUNet
 
@@ -23,6 +24,8 @@ _CLASSES = {
         RestorationUNet,
         PatchCritic,
         AttentionResUNet,
+        StyleGenerator,
+        StyleCritic,
     )
 }
 

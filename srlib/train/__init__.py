@@ -18,6 +18,7 @@ from srlib.train.recipe import PROFILES, STUDY, Recipe, laptop_changes
 from srlib.train.restoration import METHODS, Pairs, RestorationRecipe, fit_restorer
 from srlib.train.segmentation import fit_segmenter, segment
 from srlib.train.supervised import fit_cnn, fit_supervised
+from srlib.train.synthesis import SynthesisRecipe, fit_stylegan, synthesise
 
 __all__ = [
     "LIMITS",
@@ -27,17 +28,20 @@ __all__ = [
     "Pairs",
     "Recipe",
     "RestorationRecipe",
+    "SynthesisRecipe",
     "Trainer",
     "fit_cnn",
     "fit_diffusion",
     "fit_restorer",
     "fit_segmenter",
+    "fit_stylegan",
     "fit_supervised",
     "fit_superres",
     "laptop_changes",
     "quality",
     "segment",
     "slice_volume",
+    "synthesise",
 ]
 
 
