@@ -280,6 +280,22 @@ def test_architecture_draws_every_layer_and_the_sum():
         viz.architecture([])
 
 
+def test_in22_the_workflow_shows_the_fields_and_every_state():
+    grey = [np.full((8, 8), k / 9) for k in range(8)]
+    figure = viz.restoration_workflow(
+        grey[0], grey[1], grey[2:5], grey[5:8], (100.0, 50.0), ["T0", "T1", "T2"]
+    )
+    (ax,) = figure.axes
+    shown = [float(inset.images[0].get_array().mean()) for inset in ax.child_axes]
+    assert len(shown) == 8 and len(set(shown)) == 8, "every picture once"
+    words = " ".join(text.get_text() for text in ax.texts)
+    for part in ("LQ: 100 nm, 1 µm wide", "HQ: 50 nm", "LQ, T2", "InDI, T0", "register", "restore"):
+        assert part in words, part
+    (circle,) = (line for line in ax.lines if len(line.get_xdata()) == 100)
+    wide = circle.get_xdata()
+    assert np.ptp(wide) == pytest.approx(10, abs=0.1), "half of the 20 units of the LQ field"
+
+
 def test_training_loop_names_its_parts_and_shows_the_data():
     sr = np.random.default_rng(0).integers(0, 3, (8, 8, 8))
     figure = viz.training_loop(sr[0], sr[::2, ::2, ::2] % 2, sr, PHASES, lr_phases=PHASES[:2])

@@ -4,7 +4,7 @@ A notebook calls ``viz.use_style()`` once, makes a figure with one of these func
 into the page with ``viz.show(figure, alt=..., caption=...)``.
 """
 
-from srlib.viz.diagrams import architecture, layer_rows, training_loop
+from srlib.viz.diagrams import architecture, layer_rows, restoration_workflow, training_loop
 from srlib.viz.fields import centre_crop, entropy_map, same_field, slice_at
 from srlib.viz.images import cube, disagreement, inputs_and_output, panel, show_slice
 from srlib.viz.page import provenance, show, table
@@ -44,6 +44,7 @@ __all__ = [
     "phase_colours",
     "phase_legend",
     "provenance",
+    "restoration_workflow",
     "same_field",
     "scale_bar",
     "series_viewer",

@@ -1,4 +1,4 @@
-"""Diagrams drawn from code: the training loop (SuperRes, Fig. 11) and a network (Fig. 13)."""
+"""Diagrams drawn from code: training (SuperRes, Fig. 11; InDI, Fig. 1) and a network (Fig. 13)."""
 
 from __future__ import annotations
 
@@ -85,6 +85,53 @@ def training_loop(
         va="center",
         color=_CRITIC,
     )
+    return figure
+
+
+def restoration_workflow(
+    wide: np.ndarray,
+    fine: np.ndarray,
+    low: Sequence[np.ndarray],
+    high: Sequence[np.ndarray],
+    voxel_nm: tuple[float, float],
+    names: Sequence[str],
+) -> Figure:
+    """How a restoration is trained once and applied to another sample in time (InDI, Fig. 1A-C).
+
+    Args:
+        wide: Slice of the coarse scan of the first sample, its whole field, grey in [0, 1].
+        fine: Slice of its fine scan, round, of half the field, as many pixels.
+        low: Slices of the second sample, one for each state.
+        high: The same, restored.
+        voxel_nm: Of the coarse and of the fine scan.
+        names: Of the states.
+    """
+    figure, ax = _canvas(3.9, 100, 52)
+    bare = {"bar": False}
+    for x, image, name in ((2, wide, "LQ"), (27, fine, "HQ")):
+        _picture(ax, show_slice, (x, 27, 20, 20), image, ["grey"], **bare)
+        nm = voxel_nm[name == "HQ"]
+        _label(ax, x + 10, 47.6, f"{name}: {nm:.0f} nm, {len(image) * nm / 1000:.0f} µm wide")
+    turn = np.linspace(0, 2 * np.pi, 100)
+    radius = 5 * len(fine) * voxel_nm[1] / (len(wide) * voxel_nm[0]) * 2
+    ax.plot(12 + radius * np.cos(turn), 37 + radius * np.sin(turn), color="#e69f00", zorder=9)
+    _box(ax, (53, 32, 14, 10), "scale and\nregister", "#666666")
+    _box(ax, (76, 32, 14, 10), "train\nthe network", _GENERATOR)
+    _box(ax, (44, 5, 12, 10), "restore,\nas it is", _GENERATOR)
+    for k, (image, better, name) in enumerate(zip(low, high, names, strict=True)):
+        for x, slice_, kind in ((1 + 13 * k, image, "LQ"), (61.5 + 12.8 * k, better, "InDI")):
+            _picture(ax, show_slice, (x, 4, 12, 12), slice_, ["grey"], **bare)
+            _label(ax, x + 6, 16.4, f"{kind}, {name}")
+    for path in (
+        [(48, 37), (53, 37)],
+        [(67, 37), (76, 37)],
+        [(40, 10), (44, 10)],
+        [(56, 10), (61, 10)],
+    ):
+        _arrow(ax, path)
+    _arrow(ax, [(83, 32), (83, 22), (50, 22), (50, 15)], _GENERATOR)
+    ax.text(1, 23.5, "once, on one cell ↑", va="center", color="#666666")
+    ax.text(1, 0.8, "in situ, on another cell", va="center", color="#666666")
     return figure
 
 
