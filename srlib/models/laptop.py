@@ -6,6 +6,7 @@ from math import ceil, log2
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from srlib.degrade import exact_scale
 
@@ -17,6 +18,11 @@ def shuffle(x: Tensor) -> Tensor:
     b, c, d, h, w = x.shape
     x = x.view(b, c // 8, 2, 2, 2, d, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
     return x.reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
+
+
+def rise(layer: nn.Module, x: Tensor) -> Tensor:
+    """Through a layer to the next finer grid."""
+    return shuffle(layer(F.leaky_relu(x, 0.2)))
 
 
 def upsample(x: Tensor, factor: float | Fraction, registration: str) -> Tensor:
@@ -146,6 +152,7 @@ class LaptopGenerator(nn.Module):
         norm: bool = False,
     ) -> None:
         super().__init__()
+        self.recompute = False  # in the backward pass, what is then not kept: less memory
         scale = exact_scale(scale_factor)
         if scale == 1 or (scale not in (2, 4, 8) and registration == "corner"):
             raise ValueError(
@@ -215,6 +222,12 @@ class LaptopGenerator(nn.Module):
                 self.mix.bias.zero_()
         self.to(memory_format=CHANNELS_LAST)
 
+    def run(self, part, *inputs) -> Tensor:
+        """A part of the network; with ``recompute``, what it made is not kept but made again."""
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(part, *inputs, use_reentrant=False)
+        return part(*inputs)
+
     def logits(
         self,
         x: Tensor,
@@ -240,15 +253,15 @@ class LaptopGenerator(nn.Module):
             high = [min(a + n, grid * p.stop + reach) for a, n, p in places]
             return cut(h, start, low, [b - a for a, b in zip(low, high, strict=True)]), low
 
-        h = self.coarse(self.first(x))[(..., *keep)]
+        h = self.run(lambda x: self.coarse(self.first(x)), x)[(..., *keep)]
         h, start, grid = self.norms[0](h.contiguous(memory_format=CHANNELS_LAST)), origin, 1
         stages = zip(self.up, self.fine, self.norms[1:], self.reach, strict=False)
         for up, fine, norm, reach in stages:
-            h, grid = shuffle(up(F.leaky_relu(h, 0.2))), 2 * grid
+            h, grid = self.run(rise, up, h), 2 * grid
             h, start = near(h, [2 * a for a in start], grid, reach)
-            h, start = near(fine(h), start, grid, reach - 2)  # two convolutions on
+            h, start = near(self.run(fine, h), start, grid, reach - 2)  # two convolutions on
             h = norm(h.contiguous(memory_format=CHANNELS_LAST))
-        out, start = shuffle(self.head(F.leaky_relu(h, 0.2))).float(), [2 * a for a in start]
+        out, start = self.run(rise, self.head, h).float(), [2 * a for a in start]
         out, start = near(out, start, f, self.reach[-1])
         if self.mix is not None:
             lr, first = near(x[:, : self.n_lr], [0] * 3, 1, 2)
@@ -262,7 +275,7 @@ class LaptopGenerator(nn.Module):
                 else:
                     z = cut(z, [f * a for a in origin], start, out.shape[2:])
                 seen = torch.cat([out, z], 1)
-            out = out + self.finish(seen).float()
+            out = out + self.run(self.finish, seen).float()
         out = near(out, start, f, 0)[0]
         if self.scale == f:
             return out
