@@ -2,8 +2,8 @@
 
 The very code is run on tensors without data, and what is alive is added up after every operation.
 So the forward pass, what it keeps for the backward one, the second derivatives of a gradient
-penalty, recomputed layers, optimisers and number formats all count as they are. What a single
-operation takes for itself, inside, does not.
+penalty, recomputed layers, optimisers and number formats all count as they are. What operations
+take for themselves is known of convolutions only.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def peak_bytes(work: Callable[[], object]) -> int:
             a number that it takes out of a tensor is 1.
 
     Returns:
-        Bytes. A real run takes a little more, for what operations need inside.
+        Bytes. A real run takes up to a fifth more: what operations need inside, gaps.
 
     Raises:
         NotImplementedError: if the size of a result would depend on the data.

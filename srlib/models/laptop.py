@@ -81,7 +81,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape in and out."""
-        return x + self.two(F.leaky_relu(self.one(F.leaky_relu(x, 0.2)), 0.2))
+        return x + self.two(F.leaky_relu(self.one(F.leaky_relu(x, 0.2)), 0.2, True))  # in place
 
 
 class BatchRenorm(nn.BatchNorm3d):
@@ -207,7 +207,7 @@ class LaptopGenerator(nn.Module):
         if finish:
             self.finish = nn.Sequential(
                 Conv3d(n_phases + self.fine_noise, finish),
-                nn.LeakyReLU(0.2),
+                nn.LeakyReLU(0.2, inplace=True),
                 Conv3d(finish, n_phases),
             )
             with torch.no_grad():
