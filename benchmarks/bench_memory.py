@@ -86,7 +86,7 @@ def rows(edge: int = 8, windows: int = 64, processes: tuple[int, ...] = (2, 3)) 
 
 
 def whole(edge: int = 32) -> dict[str, float]:
-    """Predicted peak (GB) of each way for ``edge``^3 at once, in windows of 8^3 where it says so."""
+    """Predicted peak (GB) of each way for ``edge``^3 at once; "windows" are of 8^3."""
     said = {"plain": predict("plain", edge), "recompute": predict("recompute", edge)}
     said["windows"] = predict("windows", 8, 2)
     for number in (2, 3):

@@ -109,7 +109,7 @@ def predicted(processes: int, edge: int, windows: int, generator=None) -> list[i
         def work(stage=stage, rank=rank, kinds=kinds, made=made) -> None:
             held = []
             for _ in range(min(windows, processes - rank)):
-                inputs = [torch.zeros(shape, dtype=dtype) for shape, dtype in kinds]
+                inputs = [torch.empty(shape, dtype=dtype) for shape, dtype in kinds]
                 if rank:
                     inputs = [x.requires_grad_() for x in inputs]
                 out = stage(*inputs)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 
-SMALL = 2**16  # bytes of real data whose derivatives stay real
+REAL = 2**25  # bytes; what is made of less real data, without chance, is made: a cache may keep it
 BLOCK = 16  # channels that oneDNN works on at once
 aten = torch.ops.aten
 
@@ -31,13 +31,11 @@ def _tensors(tree) -> list[Tensor]:
     return [x for x in tree_iter(tree) if isinstance(x, Tensor)]
 
 
-def _scratch(operation, args: tuple, out) -> int:
-    """Bytes that a convolution takes for itself on a CPU: it fills channels up to blocks of 16."""
-    if not operation.name().startswith("aten::conv"):
+def _scratch(operation, args: tuple) -> int:
+    """Bytes that the gradients of a convolution take on a CPU: copies in blocks of 16 channels."""
+    if operation is not aten.convolution_backward.default or args[0].device.type != "cpu":
         return 0
-    images = [args[0], *(args[1:2] if "backward" in operation.name() else []), *_tensors(out)[:1]]
-    odd = [x for x in images if x.shape[1] % BLOCK and x.device.type == "cpu"]
-    return sum(x.nbytes // x.shape[1] * (x.shape[1] + -x.shape[1] % BLOCK) for x in odd)
+    return sum(x.nbytes // x.shape[1] * (x.shape[1] + -x.shape[1] % BLOCK) for x in args[:2])
 
 
 class Live(TorchDispatchMode):
@@ -59,13 +57,13 @@ class Live(TorchDispatchMode):
         out = self.run(operation, args, kwargs or {}, inputs)
         for x in _tensors(out):
             self.count(x)
-        self.peak = max(self.peak, self.now + _scratch(operation, args, out))
+        self.peak = max(self.peak, self.now + _scratch(operation, args))
         return out
 
     def run(self, operation, args: tuple, kwargs: dict, inputs: list[Tensor]):
-        """The result of an operation: real if it is of little real data, or integers from none."""
+        """The result of an operation: real if it is of little real data, and not of chance."""
         ghosts = [x for x in inputs if isinstance(x, Ghost)]
-        little = not ghosts and 0 < sum(x.nbytes for x in inputs) < SMALL
+        little = not ghosts and 0 < sum(x.nbytes for x in inputs) < REAL
         if little or operation.namespace != "aten":
             return operation(*args, **kwargs)
         if operation in (aten._local_scalar_dense.default, aten.equal.default):
@@ -93,7 +91,8 @@ class Live(TorchDispatchMode):
 
         place = {"device": "meta"} if "device" in kwargs or not inputs else {}
         out = operation(*tree_map(lower, args), **(tree_map(lower, kwargs) | place))
-        if not inputs and not out.is_floating_point():
+        chance = torch.Tag.nondeterministic_seeded in operation.tags or "empty" in operation.name()
+        if not inputs and out.nbytes < REAL and not (chance and out.is_floating_point()):
             return operation(*args, **kwargs)
         return tree_map(lift, out)
 

@@ -3,7 +3,7 @@
 The very code is run on tensors without data, and what is alive is added up after every operation.
 So the forward pass, what it keeps for the backward one, the second derivatives of a gradient
 penalty, recomputed layers, optimisers and number formats all count as they are. What operations
-take for themselves is known of convolutions only.
+take for themselves is known of the gradients of convolutions only.
 """
 
 from collections.abc import Callable
@@ -26,8 +26,9 @@ CGROUP = Path("/sys/fs/cgroup")
 def peak_bytes(work: Callable[[], object]) -> int:
     """Most bytes that are taken at once by the tensors that ``work`` makes.
 
-    Tensors made by ``work`` have no data, but those from outside have, and are not changed, and
-    do not count. Gradients may come to hang on parameters, so hand over networks of their own.
+    What ``work`` makes by chance or with :func:`torch.empty`, and what follows from it, has no
+    data. Tensors from outside are not changed and do not count. Gradients without data may come to
+    hang on parameters, so hand over networks that are not used otherwise.
 
     Args:
         work: Function without arguments. It may make tensors, run networks and ask for gradients;

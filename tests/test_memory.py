@@ -15,7 +15,7 @@ import torch
 from test_infer import labels
 
 from benchmarks import bench_memory, pipeline
-from srlib import infer, memory, train
+from srlib import degrade, infer, memory, train
 from srlib.data import Case
 from srlib.losses import gradient_penalty
 from srlib.models import LaptopCritic, LaptopGenerator
@@ -80,10 +80,11 @@ def test_the_second_derivatives_of_a_gradient_penalty_are_counted():
         real, fake = torch.rand(8, 4, 64, 64), torch.rand(8, 4, 64, 64)
         gradient_penalty(critic, real, fake).backward()
 
-    def score() -> None:
-        critic(torch.rand(16, 4, 64, 64)).sum().backward()
+    def first() -> None:
+        x = torch.rand(16, 4, 64, 64).chunk(2)[0].clone().requires_grad_()
+        torch.autograd.grad(critic(x).sum(), x)
 
-    assert memory.peak_bytes(penalty) > 1.3 * memory.peak_bytes(score)
+    assert memory.peak_bytes(penalty) > 1.5 * memory.peak_bytes(first)
 
 
 def test_half_precision_takes_half():
@@ -135,10 +136,16 @@ def test_an_iteration_counts_its_networks_optimisers_slices_and_window():
     trainer = train.Trainer(case, tiny, 0, CPU)
     nets = (trainer.generator, trainer.critics[0])
     weights = sum(p.nbytes for net in nets for p in net.parameters())
-    assert (
-        train.of_training(case, tiny) > 4 * weights
-    )  # itself, an average or gradient, two of Adam
-    assert trainer.step()["gap"] != 0 and "style" in trainer.step()
+    # itself, an average, a gradient, two of Adam; not all gradients at once
+    assert train.of_training(case, tiny) > 4 * weights
+
+
+def test_a_training_goes_on_after_its_prediction():
+    """What is kept for the next call, such as the matrix of a blur, has its values."""
+    case, small = rock(12), recipe(width=4, window=32, slices=2)
+    degrade._axis_matrix.cache_clear()
+    train.of_training(case, small)
+    assert train.Trainer(case, small, 0, CPU).step()["gap"] != 0
 
 
 def test_a_prediction_changes_no_model():
@@ -236,33 +243,32 @@ def gradients(generator: LaptopGenerator, recompute: bool) -> list[torch.Tensor]
 
 @pytest.mark.parametrize("norm", [False, True])
 def test_recomputed_layers_have_the_same_gradients(norm):
-    torch.manual_seed(0)
     calls, both, buffers = [], [], []
     for recompute in (False, True):
         generator = pipeline.build(width=8, fine_noise=True, norm=norm)
         generator.first.register_forward_hook(lambda *_, r=recompute: calls.append(r))
         torch.manual_seed(1)
         both.append(gradients(generator, recompute))
-        buffers.append([b for b in generator.buffers()])
+        buffers.append(list(generator.buffers()))
     assert calls == [False, True, True]
-    assert all(torch.equal(a, b) for a, b in zip(*both, strict=True))
+    for plain, again in zip(*both, strict=True):  # slabs are added up in another order
+        assert (plain - again).abs().max() < 1e-4 * plain.abs().max() + 1e-9
     assert all(torch.equal(a, b) for a, b in zip(*buffers, strict=True)), "statistics counted twice"
 
 
 def test_a_training_with_recomputed_layers_is_the_same():
-    logs, weights = [], []
+    logs = []
     for recompute in (False, True):
         changes = recipe(width=4, window=32, slices=2, recompute=recompute)
         trainer = train.Trainer(rock(12), changes, 0, CPU)
-        logs.append([trainer.step()["style"] for _ in range(2)])
-        weights.append(trainer.generator.state_dict())
-    assert logs[0] == logs[1]
-    assert all(torch.equal(v, weights[1][k]) for k, v in weights[0].items())
+        assert trainer.generator.recompute is recompute
+        logs.append([trainer.step()[k] for k in ("gap", "style")])
+    assert logs[0] == pytest.approx(logs[1], rel=1e-3)
 
 
 def test_recomputing_takes_less_memory():
     plain, less = (bench_memory.predict(way, 16) for way in ("plain", "recompute"))
-    assert less < 0.75 * plain
+    assert less < 0.6 * plain
     with pytest.raises(ValueError, match="recompute"):
         replace(train.PROFILES["paper"], recompute=True)
 

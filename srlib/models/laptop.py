@@ -1,14 +1,15 @@
 """Our networks for two CPU cores: the expensive layers work on the coarse grid."""
 
 from fractions import Fraction
+from functools import partial
 from math import ceil, log2
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from srlib.degrade import exact_scale
+from srlib.models.again import again, in_slabs
 
 CHANNELS_LAST = torch.channels_last_3d  # several times faster on a CPU
 
@@ -222,11 +223,11 @@ class LaptopGenerator(nn.Module):
                 self.mix.bias.zero_()
         self.to(memory_format=CHANNELS_LAST)
 
-    def run(self, part, *inputs) -> Tensor:
-        """A part of the network; with ``recompute``, what it made is not kept but made again."""
-        if self.recompute and torch.is_grad_enabled():
-            return checkpoint(part, *inputs, use_reentrant=False)
-        return part(*inputs)
+    def run(self, part, x: Tensor, reach: int = 0) -> Tensor:
+        """A part of the network; with ``recompute`` its values are made again, not kept."""
+        if not (self.recompute and torch.is_grad_enabled()):
+            return part(x)
+        return in_slabs(part, x, reach) if reach else again(part, x)
 
     def logits(
         self,
@@ -257,11 +258,11 @@ class LaptopGenerator(nn.Module):
         h, start, grid = self.norms[0](h.contiguous(memory_format=CHANNELS_LAST)), origin, 1
         stages = zip(self.up, self.fine, self.norms[1:], self.reach, strict=False)
         for up, fine, norm, reach in stages:
-            h, grid = self.run(rise, up, h), 2 * grid
+            h, grid = self.run(partial(rise, up), h), 2 * grid
             h, start = near(h, [2 * a for a in start], grid, reach)
-            h, start = near(self.run(fine, h), start, grid, reach - 2)  # two convolutions on
+            h, start = near(self.run(fine, h, 2), start, grid, reach - 2)  # two convolutions on
             h = norm(h.contiguous(memory_format=CHANNELS_LAST))
-        out, start = self.run(rise, self.head, h).float(), [2 * a for a in start]
+        out, start = self.run(partial(rise, self.head), h).float(), [2 * a for a in start]
         out, start = near(out, start, f, self.reach[-1])
         if self.mix is not None:
             lr, first = near(x[:, : self.n_lr], [0] * 3, 1, 2)
@@ -275,7 +276,7 @@ class LaptopGenerator(nn.Module):
                 else:
                     z = cut(z, [f * a for a in origin], start, out.shape[2:])
                 seen = torch.cat([out, z], 1)
-            out = out + self.run(self.finish, seen).float()
+            out = out + self.run(self.finish, seen, 2).float()
         out = near(out, start, f, 0)[0]
         if self.scale == f:
             return out
