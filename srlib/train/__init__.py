@@ -66,10 +66,14 @@ def of_training(case: Case, recipe: Recipe, device: str = "cpu") -> int:
 def _check_memory(trainer: Trainer) -> None:
     r, device = trainer.recipe, trainer.device
     there, voxels = memory.available_bytes(device), r.batch * r.window**3
-    if there is not None and voxels * ROOM > there:
-        what = f"a training with {r.batch} windows of {r.window} fine voxels an edge"
-        remedy = "use a smaller window, fewer slices, or recompute=True"
-        memory.check(of_training(trainer.case, r, device), what, remedy, device)
+    if there is None or voxels * ROOM < there or torch.distributed.is_initialized():
+        return
+    try:
+        needed = of_training(trainer.case, r, device)
+    except RuntimeError:  # a training whose memory cannot be told is tried
+        return
+    what = f"a training with {r.batch} windows of {r.window} fine voxels an edge"
+    memory.check(needed, what, "use a smaller window, fewer slices, or recompute=True", device)
 
 
 def fit_superres(
