@@ -45,8 +45,11 @@ def batch(windows: int, edge: int, seed: int = 1) -> tuple[Tensor, Tensor]:
 
 
 def loss(sr: Tensor, lr: Tensor) -> Tensor:
-    """The anchor: fine phases ``(B, 4, 8*d, ...)`` against coarse ones ``(B, 4, d, ...)``."""
-    return voxelwise_loss(sr, lr, SCALE)
+    """The anchor: fine phases ``(B, 4, 8*d, ...)`` against coarse ones ``(B, 4, d, ...)``.
+
+    At temperature 1, where no weight has the gradient zero; at 100 a new network has no others.
+    """
+    return voxelwise_loss(sr, lr, SCALE, temperature=1.0)
 
 
 class Stage(nn.Module):
@@ -192,6 +195,8 @@ def run(processes: int, edge: int = 8, windows: int = 4) -> dict:
     grads = {name: grad for one in each for name, grad in one["grads"].items()}
     if grads.keys() != wanted.keys():
         raise RuntimeError(f"stages and generator differ in {grads.keys() ^ wanted.keys()}")
+    if not all(v.any() for v in wanted.values()):
+        raise RuntimeError("gradients that are all zero show nothing: choose another loss")
     errors = [(grads[k] - v).abs().max() / v.abs().max() for k, v in wanted.items()]
     return {
         "bytes": [one["bytes"] for one in each],

@@ -251,8 +251,9 @@ def test_recomputed_layers_have_the_same_gradients(norm):
         both.append(gradients(generator, recompute))
         buffers.append(list(generator.buffers()))
     assert calls == [False, True, True]
+    assert all(x.any() for x in both[0])
     for plain, again in zip(*both, strict=True):  # slabs are added up in another order
-        assert (plain - again).abs().max() < 1e-4 * plain.abs().max() + 1e-9
+        assert (plain - again).abs().max() < 1e-3 * plain.abs().max()
     assert all(torch.equal(a, b) for a, b in zip(*buffers, strict=True)), "statistics counted twice"
 
 
