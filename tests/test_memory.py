@@ -22,7 +22,7 @@ from srlib.models import LaptopCritic, LaptopGenerator
 from srlib.stream import superres_to_file
 
 ROOT, CPU = Path(__file__).parents[1], torch.device("cpu")
-SMALL = dict(width=4, window=64, slices=2, check_edge=8, progress=False)
+SMALL = dict(width=4, slices=2, check_edge=8, iterations=1, progress=False)
 
 
 def rock(edge: int = 24) -> Case:

@@ -43,7 +43,7 @@ class Recipe:
     renorm: bool = False  # its own statistics give way by and by, not at once at half time
     fine_noise: bool = True  # a noise value for every fine voxel reaches the last layers
     hard: bool = False  # the critic sees the most likely phase, as the output has it
-    recompute: bool = False  # layers in the backward pass: half the memory, a third more time
+    recompute: bool = False  # layers in the backward pass: about half the memory
     ema: float = 0.998  # 0 keeps the last weights
     check_every: int = 500  # iterations between checks of the volume
     check_edge: int = 64  # coarse voxels an edge of the checked part, half as many from noise
