@@ -252,8 +252,9 @@ def test_recomputed_layers_have_the_same_gradients(norm):
         buffers.append(list(generator.buffers()))
     assert calls == [False, True, True]
     assert all(x.any() for x in both[0])
+    least = 1e-4 * max(x.abs().max() for x in both[0][1:])  # before a norm, biases only round
     for plain, again in zip(*both, strict=True):  # slabs are added up in another order
-        assert (plain - again).abs().max() < 1e-3 * plain.abs().max()
+        assert (plain - again).abs().max() < 1e-3 * plain.abs().max() + least
     assert all(torch.equal(a, b) for a, b in zip(*buffers, strict=True)), "statistics counted twice"
 
 
@@ -302,8 +303,10 @@ def test_a_pipeline_has_the_gradients_of_one_process():
     assert done.stdout.count("process ") == 2 and "predicted" in done.stdout
 
 
-def test_the_table_has_a_row_for_every_way():
+def test_the_table_has_a_row_for_every_way(monkeypatch):
+    monkeypatch.setattr(bench_memory, "measure", lambda *_: (2e6, 3.0))
     rows = bench_memory.rows(edge=2, windows=2, processes=())
     assert [row["way"] for row in rows] == ["plain", "recompute", "windows"]
-    assert all(row["predicted_mb"] > 0 and row["seconds"] > 0 for row in rows)
+    assert all(row["measured_mb"] == 2 and row["seconds"] == 3 for row in rows)
+    assert all(row["predicted_mb"] > 0 for row in rows)
     assert json.dumps(rows)
