@@ -5,61 +5,23 @@ noise depends on seed and position alone. So the tiles of any size make the same
 """
 
 from collections.abc import Iterable, Iterator
+from math import prod
 
 import numpy as np
 import torch
-from scipy.special import ndtri
 from torch import nn
 from tqdm.std import tqdm
 
+from srlib import memory
 from srlib.data import one_hot
 from srlib.degrade import exact_scale
 from srlib.interpolation import interpolate, most_likely  # noqa: F401 (belong to this interface)
+from srlib.memory import kept, tile_edge
+from srlib.noise import position_noise
 from srlib.precision import autocast
 
 FINE = 1 << 62  # sets the seed of noise on the fine grid apart
-TILE = 128  # fine voxels an edge
-
-
-def _scramble(x: np.ndarray) -> np.ndarray:
-    """A bijection of 64-bit integers without visible pattern (the finaliser of SplitMix64)."""
-    with np.errstate(over="ignore"):
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-def position_noise(
-    seed: int,
-    channels: int,
-    start: tuple[int, int, int],
-    shape: tuple[int, int, int],
-    period: tuple[int, int, int] | None = None,
-    uniform: bool = False,
-) -> np.ndarray:
-    """Noise of mean 0 and variance 1 that depends on seed, channel and position only.
-
-    Args:
-        seed: Another seed, another noise field.
-        channels: Number of channels C.
-        start: Position (z, y, x) of the first voxel.
-        shape: Size (D, H, W) of the part to make.
-        period: Repeat after so many voxels along each axis (SuperRes, section 4.1).
-        uniform: Uniform between plus and minus the root of 3, several times faster than normal.
-
-    Returns:
-        ``float32`` ``(C, D, H, W)``.
-    """
-    key = np.arange(channels, dtype=np.uint64).reshape(-1, 1, 1, 1)
-    key = _scramble(key + _scramble(np.uint64([int(seed) % 2**63]) + np.uint64(1)))
-    for axis, (first, n) in enumerate(zip(start, shape, strict=True)):
-        index = np.arange(first, first + n)
-        index = (index % period[axis] if period else index).astype(np.uint64)
-        index = index.reshape([-1 if a == axis + 1 else 1 for a in range(4)])
-        key = _scramble(key + _scramble(index + np.uint64(0x9E3779B97F4A7C15)))
-    if uniform:
-        return ((key >> np.uint64(40)).astype(np.float32) - 2**23) * np.float32(3**0.5 / 2**23)
-    return ndtri(((key >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52).astype(np.float32)
+ROOM = 2000  # bytes a fine voxel of a tile; where there are twice as many, it fits
 
 
 def check_volume(model: nn.Module, shape: tuple[int, ...], crop: int, tile: int | None) -> None:
@@ -90,12 +52,6 @@ def check_volume(model: nn.Module, shape: tuple[int, ...], crop: int, tile: int 
             f"cutting {crop} from each face, must be multiples of {step} coarse voxels, not "
             f"{tile or 'the default'} and {tuple(shape)} - {2 * crop}: cut the volume to that"
         )
-
-
-def tile_edge(model: nn.Module, tile: int | None = None) -> int:
-    """Coarse voxels an edge of a tile; None for 128 fine ones."""
-    scale = exact_scale(model.scale_factor)
-    return int(tile or scale.denominator * max(1, TILE // scale.numerator))
 
 
 def corners(shape: tuple[int, ...], tile: int, crop: int = 1) -> list[tuple]:
@@ -202,9 +158,7 @@ def tiles(
 
 def _kept(model: nn.Module, inner: tuple, low: list[int], seed: int, period, x) -> tuple:
     """What else :meth:`LaptopGenerator.logits` needs to make the inner part of a tile."""
-    reach, f = model.halo - model.coarse_halo, model.grid
-    ends = zip(inner, x.shape[2:], strict=True)
-    keep = tuple(slice(max(k.start - reach, 0), min(k.stop + reach, n)) for k, n in ends)
+    keep, f = kept(model, inner, x.shape[2:]), model.grid
     if not getattr(model, "fine_noise", False):
         return keep, None, inner
     start = [f * (a + k.start) for a, k in zip(low, keep, strict=True)]
@@ -217,6 +171,39 @@ def _kept(model: nn.Module, inner: tuple, low: list[int], seed: int, period, x) 
 def output_shape(model: nn.Module, lr_shape: tuple[int, ...], crop: int = 1) -> tuple[int, ...]:
     """Shape of the super-resolved volume."""
     return tuple(int(exact_scale(model.scale_factor) * (n - 2 * crop)) for n in lr_shape)
+
+
+def check_memory(
+    model: nn.Module,
+    lr_shape: tuple[int, ...],
+    tile: int | None = None,
+    crop: int = 1,
+    whole: bool = True,
+) -> None:
+    """Raise a MemoryError, before any work, if the output or a tile of it does not fit.
+
+    Args:
+        model, tile, crop: As in :func:`tile_at`.
+        lr_shape: Of the coarse volume, ``(D, H, W)``.
+        whole: The output is in memory, too, not in a file.
+    """
+    device, shape = next(model.parameters()).device, output_shape(model, lr_shape, crop)
+    edge, out = tile_edge(model, tile), prod(shape) if whole else 0
+    remedy = "cut the volume, or write it to a file with srlib.stream.superres_to_file"
+    memory.check(out, f"an output of {shape} voxels", remedy)
+    reach = model.halo - getattr(model, "coarse_halo", 0)
+    voxels = prod(model.scale_factor * min(edge + 2 * reach, n) for n in lr_shape)
+    there = memory.available_bytes(device)
+    if there is None or 2 * ROOM * voxels + out < there:
+        return
+    try:
+        needed = memory.of_inference(model, lr_shape, tile, crop)
+    except RuntimeError:  # a network whose memory cannot be told is tried
+        return
+    what = f"a tile of {edge} coarse voxels an edge"
+    if device.type == "cpu" and whole:
+        needed, what = needed + out, f"{what}, with the output,"
+    memory.check(needed, what, "use a smaller tile", device)
 
 
 def superres(
@@ -239,9 +226,11 @@ def superres(
 
     Raises:
         ValueError: if the volume does not fit the model.
+        MemoryError: if the output, or a tile, does not fit into memory.
     """
     lr = lr if hasattr(lr, "shape") else np.asarray(lr)
     check_volume(model, lr.shape, crop, tile)
+    check_memory(model, lr.shape, tile, crop)
     out = np.empty(output_shape(model, lr.shape, crop), np.uint8)
     for where, labels in tiles(model, lr, seed, tile, crop, period, progress):
         out[where] = labels

@@ -53,10 +53,12 @@ def superres_to_file(
 
     Raises:
         ValueError: if the input does not fit, or a later run has taken over the same output.
+        MemoryError: if a tile does not fit into memory.
         OSError: if the output cannot be written; what is done is kept for the next call.
     """
     lr, lr_path, out_path = open_volume(lr_path), Path(lr_path).resolve(), Path(out_path)
     infer.check_volume(model, lr.shape, crop, tile)
+    infer.check_memory(model, lr.shape, tile, crop, whole=False)
     _check_output(lr_path, out_path, client)
     how = {"seed": int(seed), "tile": infer.tile_edge(model, tile), "crop": int(crop)}
     partial = out_path.absolute().with_name(f".partial-{out_path.name}")
@@ -217,7 +219,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         model = models.load(a.model).to("cuda" if torch.cuda.is_available() else "cpu")
         print(superres_to_file(model, a.lr, a.out, a.seed, a.tile, a.crop, progress=True))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         raise SystemExit(f"srlib.stream: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit("srlib.stream: interrupted; the same command goes on from there") from None

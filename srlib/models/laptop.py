@@ -1,6 +1,7 @@
 """Our networks for two CPU cores: the expensive layers work on the coarse grid."""
 
 from fractions import Fraction
+from functools import partial
 from math import ceil, log2
 
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srlib.degrade import exact_scale
+from srlib.models.again import again, in_slabs
 
 CHANNELS_LAST = torch.channels_last_3d  # several times faster on a CPU
 
@@ -17,6 +19,11 @@ def shuffle(x: Tensor) -> Tensor:
     b, c, d, h, w = x.shape
     x = x.view(b, c // 8, 2, 2, 2, d, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
     return x.reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
+
+
+def rise(layer: nn.Module, x: Tensor) -> Tensor:
+    """Through a layer to the next finer grid."""
+    return shuffle(layer(F.leaky_relu(x, 0.2)))
 
 
 def upsample(x: Tensor, factor: float | Fraction, registration: str) -> Tensor:
@@ -75,7 +82,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape in and out."""
-        return x + self.two(F.leaky_relu(self.one(F.leaky_relu(x, 0.2)), 0.2))
+        return x + self.two(F.leaky_relu(self.one(F.leaky_relu(x, 0.2)), 0.2, True))  # in place
 
 
 class BatchRenorm(nn.BatchNorm3d):
@@ -146,6 +153,7 @@ class LaptopGenerator(nn.Module):
         norm: bool = False,
     ) -> None:
         super().__init__()
+        self.recompute = False  # in the backward pass, what is then not kept: less memory
         scale = exact_scale(scale_factor)
         if scale == 1 or (scale not in (2, 4, 8) and registration == "corner"):
             raise ValueError(
@@ -200,7 +208,7 @@ class LaptopGenerator(nn.Module):
         if finish:
             self.finish = nn.Sequential(
                 Conv3d(n_phases + self.fine_noise, finish),
-                nn.LeakyReLU(0.2),
+                nn.LeakyReLU(0.2, inplace=True),
                 Conv3d(finish, n_phases),
             )
             with torch.no_grad():
@@ -214,6 +222,12 @@ class LaptopGenerator(nn.Module):
                 self.mix.weight.copy_(3 * start[:, :, None, None, None])
                 self.mix.bias.zero_()
         self.to(memory_format=CHANNELS_LAST)
+
+    def run(self, part, x: Tensor, reach: int = 0) -> Tensor:
+        """A part of the network; with ``recompute`` its values are made again, not kept."""
+        if not (self.recompute and torch.is_grad_enabled()):
+            return part(x)
+        return in_slabs(part, x, reach) if reach else again(part, x)
 
     def logits(
         self,
@@ -240,15 +254,15 @@ class LaptopGenerator(nn.Module):
             high = [min(a + n, grid * p.stop + reach) for a, n, p in places]
             return cut(h, start, low, [b - a for a, b in zip(low, high, strict=True)]), low
 
-        h = self.coarse(self.first(x))[(..., *keep)]
+        h = self.run(lambda x: self.coarse(self.first(x)), x)[(..., *keep)]
         h, start, grid = self.norms[0](h.contiguous(memory_format=CHANNELS_LAST)), origin, 1
         stages = zip(self.up, self.fine, self.norms[1:], self.reach, strict=False)
         for up, fine, norm, reach in stages:
-            h, grid = shuffle(up(F.leaky_relu(h, 0.2))), 2 * grid
+            h, grid = self.run(partial(rise, up), h), 2 * grid
             h, start = near(h, [2 * a for a in start], grid, reach)
-            h, start = near(fine(h), start, grid, reach - 2)  # two convolutions on
+            h, start = near(self.run(fine, h, 2), start, grid, reach - 2)  # two convolutions on
             h = norm(h.contiguous(memory_format=CHANNELS_LAST))
-        out, start = shuffle(self.head(F.leaky_relu(h, 0.2))).float(), [2 * a for a in start]
+        out, start = self.run(partial(rise, self.head), h).float(), [2 * a for a in start]
         out, start = near(out, start, f, self.reach[-1])
         if self.mix is not None:
             lr, first = near(x[:, : self.n_lr], [0] * 3, 1, 2)
@@ -262,7 +276,7 @@ class LaptopGenerator(nn.Module):
                 else:
                     z = cut(z, [f * a for a in origin], start, out.shape[2:])
                 seen = torch.cat([out, z], 1)
-            out = out + self.finish(seen).float()
+            out = out + self.run(self.finish, seen, 2).float()
         out = near(out, start, f, 0)[0]
         if self.scale == f:
             return out

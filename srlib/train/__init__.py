@@ -5,10 +5,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 from tqdm.std import tqdm
 
-from srlib import metrics
+from srlib import memory, metrics
 from srlib.data import Case, slice_volume
 from srlib.train.adversarial import Trainer
 from srlib.train.diffusion import fit_diffusion
@@ -38,11 +39,45 @@ __all__ = [
     "fit_supervised",
     "fit_superres",
     "laptop_changes",
+    "of_training",
     "quality",
     "segment",
     "slice_volume",
     "synthesise",
 ]
+
+
+ROOM = 10_000  # bytes for a fine voxel of a window; where there is so much, it fits
+
+
+def of_training(case: Case, recipe: Recipe, device: str = "cpu") -> int:
+    """Peak memory of the first iteration, in bytes: networks, optimisers and all it makes.
+
+    Args:
+        case: The inputs; of the volume and the images it reads no more than one window each.
+        recipe: Every number of the training.
+        device: Where it would run.
+
+    Raises:
+        ValueError: if case and recipe do not fit.
+    """
+    trainer = Trainer(case, recipe, 0, torch.device(device))
+    nets = trainer.generator, trainer.ema, *trainer.critics
+    held = sum(x.nbytes for net in nets for x in net.state_dict().values())
+    return held + memory.peak_bytes(trainer.step)
+
+
+def _check_memory(trainer: Trainer) -> None:
+    r, device = trainer.recipe, trainer.device
+    there, voxels = memory.available_bytes(device), r.batch * r.window**3
+    if there is None or voxels * ROOM < there or torch.distributed.is_initialized():
+        return
+    try:
+        needed = of_training(trainer.case, r, device)
+    except RuntimeError:  # a training whose memory cannot be told is tried
+        return
+    what = f"a training with {r.batch} windows of {r.window} fine voxels an edge"
+    memory.check(needed, what, "use a smaller window, fewer slices, or recompute=True", device)
 
 
 def fit_superres(
@@ -79,6 +114,7 @@ def fit_superres(
 
     Raises:
         ValueError: for an unknown profile or recipe field, or data that do not fit.
+        MemoryError: if an iteration does not fit into memory.
     """
     if profile not in PROFILES:
         raise ValueError(f"there is no profile {profile!r}: choose one of {', '.join(PROFILES)}")
@@ -93,6 +129,7 @@ def fit_superres(
         ) from None
     device = choose_device(device)
     trainer = Trainer(case, recipe, seed, device)
+    _check_memory(trainer)
     reference = metrics.reference_statistics(case.hr, normals=case.normals)
     path = Path(out) / f"{case.name}-{case.source}-{seed}.checkpoint" if out else None
     if path and path.exists():

@@ -198,7 +198,7 @@ class Trainer:
                 loss = loss + r.balance * balance_loss(inner, self.shares, self.wanted)
             self.update(self.optimisers[0], loss)  # line 14
             self.ema.update_parameters(self.generator)
-            log["scores"] = scores.detach().float().view(3, -1).mean(1).tolist()
+            log["scores"] = [x.item() for x in scores.detach().float().view(3, -1).mean(1)]
             log["style"] = -float(np.mean(log["scores"]))
         self.iteration += 1
         return log

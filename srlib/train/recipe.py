@@ -44,6 +44,7 @@ class Recipe:
     renorm: bool = False  # its own statistics give way by and by, not at once at half time
     fine_noise: bool = True  # a noise value for every fine voxel reaches the last layers
     hard: bool = False  # the critic sees the most likely phase, as the output has it
+    recompute: bool = False  # layers in the backward pass: about half the memory
     ema: float = 0.998  # 0 keeps the last weights
     check_every: int = 500  # iterations between checks of the volume
     check_edge: int = 64  # coarse voxels an edge of the checked part, half as many from noise
@@ -79,6 +80,8 @@ class Recipe:
             raise ValueError("the paper's network has no halo in training: use halo=0")
         if self.network == "paper" and self.norm:
             raise ValueError("norm is of the laptop network, the paper's always has it: norm=False")
+        if self.network == "paper" and self.recompute:
+            raise ValueError("recompute is of the laptop network: recompute=False")
         if self.renorm and not self.norm:
             raise ValueError("renorm is a way of norm: use norm=True with it")
         if self.slices is not None and not (isinstance(self.slices, int) and self.slices >= 1):
@@ -148,6 +151,7 @@ def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
             fine_noise=recipe.fine_noise and recipe.noise_channels > 0,
             norm=recipe.norm,
         )
+        generator.recompute = recipe.recompute
     make = models.PaperCritic if recipe.network == "paper" else models.LaptopCritic
     return generator, [make(n) for _ in range(1 if case.normals is None else 3)]
 
