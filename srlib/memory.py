@@ -35,7 +35,8 @@ def peak_bytes(work: Callable[[], object]) -> int:
             a number that it takes out of a tensor is 1.
 
     Returns:
-        Bytes. A real run takes up to a fifth more: what operations need inside, gaps.
+        Bytes. A real run takes up to a fifth more, for what operations need inside and for gaps;
+        recomputed layers of small windows up to two fifths.
 
     Raises:
         NotImplementedError: if the size of a result would depend on the data.
