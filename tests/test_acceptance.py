@@ -176,3 +176,12 @@ def test_in08_a_rigid_registration_leaves_growth_alone_and_a_free_one_does_not()
     for row in values_of("31_indi_data", "twin")["strains"].values():
         assert abs(row["taken up, rigid"]) < 0.02 * row["true strain"]
         assert row["taken up, non-rigid"] > 0.3 * row["true strain"]
+
+
+def test_in25_in37_nearer_to_the_truth_than_the_scan_and_the_dark_share_grows():
+    scores = values_of("32_indi_compare", "twin")["scores"]
+    for name in scores:
+        if name in ("CNN", "GAN") or name.startswith("InDI"):
+            assert scores[name]["PSNR to truth"] > scores["LQ"]["PSNR to truth"], name
+    trend = values_of("33_indi_in_situ", "twin")["trend"]["dark share (%)"]
+    assert trend["truth"] == trend["InDI"] == "up"
