@@ -9,8 +9,8 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import import_module, metadata
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import srlib
+from srlib.checkpoint import write_atomic
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,8 +55,8 @@ def write(
 
     Raises:
         ValueError: if a value is NaN, infinite or not a number, text, list or dictionary,
-            if ``values`` is not a dictionary or ``notebook`` not a plain name, or if the folder
-            cannot be written.
+            if ``values`` is not a dictionary or ``notebook`` not a plain name.
+        OSError: if the file cannot be written; a former one is untouched.
     """
     if not notebook or Path(notebook).name != notebook:
         raise ValueError(f"notebook={notebook!r} should be a plain name such as '01_metrics'.")
@@ -74,27 +75,9 @@ def write(
         "versions": _versions(),
         "values": _plain(values, "values"),
     }
-    folder = Path(out_dir)
-    path = folder / f"{notebook}.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=f".{notebook}-", suffix=".tmp", dir=folder)
-    except OSError as error:
-        raise ValueError(
-            f"Cannot write results into {folder} ({error.strerror}): choose another out_dir."
-        ) from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=2, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
-        os.chmod(draft, 0o644)
-        os.replace(draft, path)
-    except OSError as error:
-        Path(draft).unlink(missing_ok=True)
-        raise ValueError(
-            f"Cannot write {path} ({error.strerror}): choose another out_dir or free some space."
-        ) from error
-    return path
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = re.sub(r"\[(?:[\s\d.,eE+-]|null)+\]", lambda numbers: " ".join(numbers[0].split()), text)
+    return write_atomic(Path(out_dir) / f"{notebook}.json", text.encode())
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def test_refuses_a_name_that_is_a_path(tmp_path, name):
 
 def test_a_folder_that_cannot_be_written_gives_one_sentence(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ValueError, match="Cannot write results into .*: choose another out_dir"):
+    with pytest.raises(OSError, match="cannot write .*: free some space or choose another folder"):
         results.write("a", {}, out_dir=tmp_path / "file" / "folder", **RUN)
 
 
@@ -79,7 +79,7 @@ def test_a_run_cut_short_keeps_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(ValueError, match="No space left"):
+    with pytest.raises(OSError, match="No space left"):
         results.write("a", {"x": 2}, out_dir=tmp_path, **RUN)
     assert results.read(path)["values"] == {"x": 1}
     assert list(tmp_path.iterdir()) == [path]
