@@ -22,7 +22,7 @@ ARROWS = {
     "augment": set(),
     "degrade": set(),
     "twins": set(),
-    "results": set(),
+    "results": {"checkpoint"},
     "checkpoint": set(),
     "losses": {"degrade"},
     "files": {"metrics"},
