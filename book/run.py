@@ -73,6 +73,7 @@ def environment(out_dir: Path) -> dict[str, str]:
     paths = [str(jupyter), *filter(None, [os.environ.get("JUPYTER_PATH")])]
     return os.environ | {
         "OMP_NUM_THREADS": "1",
+        "NUMBA_NUM_THREADS": "1",  # else numba raises the number that PyTorch uses, too
         "JUPYTER_PATH": os.pathsep.join(paths),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",

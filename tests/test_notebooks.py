@@ -46,7 +46,10 @@ def prepared(tmp_path):
 @pytest.mark.notebook
 def test_kernel_is_this_interpreter_with_one_thread(tmp_path):
     check = f"import os, sys; assert sys.executable == {run.sys.executable!r}, sys.executable\n"
-    check += "assert os.environ['OMP_NUM_THREADS'] == '1'"
+    check += "assert os.environ['OMP_NUM_THREADS'] == '1'\n"
+    check += "import numpy, torch; from srlib import tomography\n"
+    check += "tomography.project(numpy.ones((1, 8, 8), numpy.float32), 2, 8)\n"
+    check += "assert torch.get_num_threads() == 1, 'the simulation raised it'"
     row = run.run_one(one_cell(tmp_path, "who", check), {}, prepared(tmp_path), 60)
     assert row.ok, row.error
 
