@@ -23,6 +23,7 @@ HQ = Scanner(angles=320, photons=100, blur=2.6, gain=0.02, optics=1.6)
 LQ = Scanner(angles=320, photons=400, blur=3.0, gain=0.35, faulty=0.06, optics=3.2)
 RANGE = (-1.0, 2.0)  # attenuation of the smallest and the largest 16-bit number
 CACHE = Path(__file__).parents[1] / "data" / "raw"
+VERSION = 2  # of the simulation; one more makes kept volumes void
 
 
 @dataclass
@@ -158,7 +159,7 @@ def cell(
 
 def _constants() -> list:
     names = "ATTENUATION GRAIN GRAIN_SIZE MOTTLE STRAIN GROWTH FADE CRACKED DENSE RADIUS FILLED"
-    return [getattr(anode, name) for name in names.split()] + [tomography.DEEP, RANGE]
+    return [getattr(anode, name) for name in names.split()] + [tomography.DEEP, RANGE, VERSION]
 
 
 def _scan(seed, state, hq, shape, scanners, bar) -> State:
@@ -182,7 +183,8 @@ def _scan(seed, state, hq, shape, scanners, bar) -> State:
         of = scanners[1]
         lines = tomography.project(whole, of.angles, n // 2)
         bar.update()
-        lines = tomography.without_rings(tomography.measure(lines, of, number + 1, seed))
+        lines = tomography.measure(lines, of, number + 1, number + 1)  # another camera
+        lines = tomography.without_rings(lines)
         fine = tomography.reconstruct(lines, n // 2, n=n)
         fine = tomography.drifted(fine, contrast, of.drift, number + 1)
         bar.update()
