@@ -196,6 +196,13 @@ def sample_cubes(lr: np.ndarray, edge: int, n: int, generator=None) -> np.ndarra
     return np.stack([lr[z : z + edge, y : y + edge, x : x + edge] for z, y, x in starts])
 
 
+def most_mixed(lr: Tensor, count: int) -> Tensor:
+    """Of each ``count`` cubes ``(B * count, m, D, H, W)`` the one of most entropy, ``(B, ...)``."""
+    shares = lr.mean((2, 3, 4))
+    entropy = torch.special.entr(shares).sum(1).view(-1, count)
+    return lr.unflatten(0, (-1, count))[torch.arange(len(entropy)), entropy.argmax(1)]
+
+
 def sample_squares(images: list[np.ndarray], edge: int, n: int, generator=None) -> np.ndarray:
     """``n`` squares ``(n, edge, edge)`` of a list of images, every position as likely."""
     rooms = [float(np.prod(np.maximum(np.subtract(i.shape, edge - 1), 0))) for i in images]

@@ -24,6 +24,7 @@ from srlib.twins import field
 PHASES = ["pore", "quartz", "feldspar", "clay"]
 VOXEL_NM = 437.5
 SCALE = 8
+PAIR = (1, 2)  # what a coarse scan mixes up: quartz and feldspar
 MARGIN = 12  # coarse voxels
 SOURCES = ("auto", "real", "twin")
 POROSITY = 0.1965  # of the public Berea, at its own resolution
@@ -165,12 +166,17 @@ def scan(found: np.ndarray, seed: int, mixed_up: float = MIXED_UP) -> np.ndarray
 
 
 def case(
-    source: str = "auto", seed: int = 0, edge: int = 48, images: int = 14, image_edge: int = 64
+    source: str | np.ndarray = "auto",
+    seed: int = 0,
+    edge: int = 48,
+    images: int = 14,
+    image_edge: int = 64,
 ) -> Case:
     """A coarse volume, fine images of other parts of the rock, and the fine truth.
 
     Args:
-        source: Of the pore space, see :func:`pore_space`.
+        source: Of the pore space, see :func:`pore_space`; or one of another rock, ``bool``
+            ``(D, H, W)`` on the coarse grid, True in pores.
         seed: Of everything; other seeds are other places of the same rock. Of 50 places the one
             whose porosity is nearest to that of the pore space is taken.
         edge: Of the coarse volume, in coarse voxels.
@@ -183,7 +189,7 @@ def case(
     Raises:
         ValueError: if the volume or the images do not fit into the pore space.
     """
-    pore, _ = pore_space(source, seed)
+    pore = source if isinstance(source, np.ndarray) else pore_space(source, seed)[0]
     rng, half = np.random.default_rng([seed, 9]), len(pore) // 2
     if edge > half - 24 or max(edge, image_edge) > pore.shape[1]:
         raise ValueError(
@@ -211,7 +217,7 @@ def case(
         phases=PHASES,
         lr_phases=PHASES,
         truth=seen(found),
-        mixed_up=(1, 2, WRONG),
+        mixed_up=(*PAIR, WRONG),
         voxel_nm=VOXEL_NM,
         source="twin",
     )

@@ -427,6 +427,45 @@ def template(values: dict) -> None:
     assert wrong == sorted(wrong)
 
 
+def rock_x8(values: dict) -> None:
+    scan, runs = values["scan"]["0"], [r["0"] for r in values["runs"].values()]
+    for run in runs:
+        assert run["mixed up"] < 2 / 3 * scan["mixed up"], "a third of the error is put right"
+        assert run["two-point"] < 0.7 * scan["two-point"]
+        assert abs(run["pore, points"]) < 3 and abs(run["clay, points"]) < 3
+        assert 0.3 < run["small pores"] < 3 and scan["small pores"] < 0.05
+        assert abs(run["surface of clay %"]) < abs(scan["surface of clay %"])
+    assert values["shuffled"] > 1.5 * runs[0]["mixed up"], "minerals come from the scan"
+    changed = values["changed by noise"]
+    assert 0.001 < changed["all"] < 0.1 and changed["quartz"] < changed["clay"]
+    memory = [row["GB"] for row in values["memory"].values()]
+    assert memory[0] < memory[1] < memory[2] < 2 and memory[3] < memory[2]
+
+
+def rock_checks(values: dict) -> None:
+    assert values["fires"] == [True] * 3, "each sign is detected where it is forced"
+    assert values["silent"], "and not on the good network"
+    scores = values["scores"]
+    assert scores["no critic"]["small pores"] < 0.2 < scores["good"]["small pores"]
+    assert values["detected"]["no noise"]["diversity"] == 0
+    for row in values["rocks"].values():
+        assert row["mixed up"] < row["scan's "]
+    flat = [max(share) - min(share) for share in values["layers"].values()]
+    assert min(flat) > 0.05, "truth, scan and output are all layered"
+    assert values["norms"]["with"] < 2 < values["norms"]["without"]
+
+
+def rock_flow(values: dict) -> None:
+    for row in values["ruler"].values():
+        assert isclose(row["k"], row["on paper"], rel_tol=0.01)
+    errors = values["errors"]
+    for number in ("pore", "bulk modulus (GPa)"):
+        assert errors[number]["error of the output %"] < errors[number]["error of the scan %"]
+    filled, blocks = values["effects"].values()
+    assert filled["pore"] < 0 and abs(filled.get("k (mD)", 0)) < 5, "small pores carry no flow"
+    assert blocks["pore"] < filled["pore"]
+
+
 CLAIMS = {
     "00_tour": tour,
     "01_metrics": metrics,
@@ -449,5 +488,8 @@ CLAIMS = {
     "33_indi_in_situ": indi_in_situ,
     "34_indi_segmentation": indi_segmentation,
     "35_indi_limits": indi_limits,
+    "41_rock_x8": rock_x8,
+    "42_rock_checks": rock_checks,
+    "43_rock_flow": rock_flow,
     "_template": template,
 }

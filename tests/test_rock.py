@@ -178,3 +178,44 @@ def test_impossible_mix_ups_are_refused(case, wrong):
 
     with pytest.raises(ValueError, match="mixed_up must be two of the 4"):
         replace(case, mixed_up=wrong)
+
+
+def test_most_mixed_takes_of_each_group_the_cube_of_most_entropy():
+    from srlib.data import most_mixed, one_hot
+
+    cubes = np.zeros((6, 4, 4, 4), np.uint8)
+    cubes[1, :2], cubes[2, :1], cubes[4, 0, 0] = 1, 2, 3
+    lr = one_hot(cubes, 4).movedim(0, 1)
+    assert torch.equal(most_mixed(lr, 3), lr[[1, 4]])
+
+
+def test_windows_of_the_recipe_are_more_mixed_than_those_of_chance(case):
+    def mean_entropy(rich: int) -> float:
+        recipe = train.Recipe(rich=rich, window=48, width=4, noise_channels=1)
+        trainer = train.adversarial.Trainer(case, recipe, 0, torch.device("cpu"))
+        cubes = [trainer.inputs(torch.Generator().manual_seed(k))[0] for k in range(20)]
+        return float(torch.special.entr(torch.cat(cubes).mean((2, 3, 4))).sum(1).mean())
+
+    assert mean_entropy(4) > 1.05 * mean_entropy(1)
+
+
+def test_rk16_without_a_critic_no_score_is_followed(case, monkeypatch):
+    recipe = train.Recipe(critic_steps=0, width=4, window=32, slices=2, balance=0.0)
+    trainer = train.adversarial.Trainer(case, recipe, 0, torch.device("cpu"))
+    before = [p.clone() for p in trainer.critics[0].parameters()]
+    log = trainer.step()
+    assert log["style"] == 0 and log["gap"] == 0
+    after = list(trainer.critics[0].parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_the_laptop_profile_knows_what_the_scan_mixes_up(case):
+    changes = train.recipe.laptop_changes(case)
+    assert changes["shares"] == 1000 and changes["rich"] == 4
+    assert train.Recipe(**changes).gate == 0.02
+
+
+def test_another_pore_space_can_be_given():
+    flat = rock.pore_space("twin", 0)[0][::2]
+    made = rock.case(flat, 0, edge=16, images=1, image_edge=16)
+    assert made.truth.shape == (128,) * 3 and abs((made.lr == 0).mean() - flat.mean()) < 0.1

@@ -13,9 +13,10 @@ from benchmarks import (
     augmentation_study,
     facet_study,
     recipe_study,
+    rock_study,
 )
 from benchmarks.study import sweep
-from srlib import data, infer, results, train
+from srlib import data, infer, results, rock, train
 
 
 def test_sweep_makes_what_is_missing(tmp_path, monkeypatch):
@@ -47,6 +48,20 @@ def test_arms_are_recipes(study):
     for arm, changes in study.ARMS.items():
         changes = changes[1] if isinstance(changes, tuple) else changes
         assert (replace(base, **changes) == base) == (not changes), arm
+
+
+def test_rock_arms_fit_the_case(monkeypatch):
+    case = rock.case("twin", 0, edge=24, images=2, image_edge=16)
+    base = replace(train.PROFILES["laptop"], **train.recipe.laptop_changes(case))
+    for arm, how in rock_study.ARMS.items():
+        changed = replace(base, **how.recipe) != base or how.case(case).key() != case.key()
+        assert changed == (arm != "recipe"), arm
+    monkeypatch.setattr(rock_study, "judged", lambda place: case)
+    recipe = train.Recipe(width=4)
+    model = train.adversarial.Trainer(case, recipe, 0, torch.device("cpu")).model
+    found = rock_study.judge(model, 0)
+    assert set(found["errors"]) == {"0", "1"} and 0 <= found["kept"] <= 1
+    assert len(found["slice"]) == 22 * 8
 
 
 def test_facet_arms_are_cases():

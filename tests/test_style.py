@@ -36,6 +36,7 @@ ARROWS = {
     "nanoct": {"anode", "checkpoint", "tomography"},
     "register": set(),
     "rock": {"case", "data", "degrade", "twins"},
+    "signs": {"metrics"},
     "prepare": {"nanoct", "register"},
     "restore": {"precision"},
     "interpolation": {"data", "degrade", "models"},

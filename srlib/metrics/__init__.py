@@ -6,6 +6,7 @@ border.
 """
 
 from srlib.metrics.agreement import compare, consistency, reference_statistics
+from srlib.metrics.bodies import confusion, mixed_up, small_bodies, surface_areas
 from srlib.metrics.cubes import cube_statistics, random_cubes
 from srlib.metrics.faces import (
     anisotropy,
@@ -30,7 +31,7 @@ from srlib.metrics.lines import (
     two_point,
 )
 from srlib.metrics.stokes import DARCY, permeability
-from srlib.metrics.tables import descriptors, errors_percent
+from srlib.metrics.tables import class_errors, descriptors, errors_percent
 from srlib.metrics.thickness import thin_parts
 from srlib.metrics.transport import percolates, tortuosity_factor, transport_efficiency
 
@@ -38,7 +39,9 @@ __all__ = [
     "DARCY",
     "anisotropy",
     "chord_lengths",
+    "class_errors",
     "compare",
+    "confusion",
     "connected_share",
     "consistency",
     "cube_statistics",
@@ -49,6 +52,7 @@ __all__ = [
     "grid_imprint",
     "hashin_shtrikman",
     "interphase_areas",
+    "mixed_up",
     "network_permeability",
     "percolates",
     "permeability",
@@ -57,7 +61,9 @@ __all__ = [
     "random_cubes",
     "reach_probability",
     "reference_statistics",
+    "small_bodies",
     "streaks",
+    "surface_areas",
     "thin_parts",
     "tortuosity_factor",
     "tpb_density",

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from srlib.metrics.bodies import mixed_up, small_bodies, surface_areas
+from srlib.metrics.faces import volume_fractions
 from srlib.metrics.labels import check_labels
-from srlib.metrics.lines import chord_lengths, reach_probability
+from srlib.metrics.lines import chord_lengths, reach_probability, two_point
 
 
 def errors_percent(found: Mapping, phases: Sequence[str]) -> dict[str, float]:
@@ -47,3 +49,44 @@ def descriptors(
         b = (a + 1) % len(phases)
         same[phase], other[f"{phase} to {phases[b]}"] = reach[a], reach[b]
     return {"same phase": same, "another phase": other, "chord length": chords}
+
+
+def class_errors(
+    found: NDArray,
+    truth: NDArray,
+    phases: Sequence[str],
+    *,
+    pair: tuple[int, int],
+    below: int = 512,
+    max_lag: int = 80,
+) -> dict[str, float]:
+    """Errors of a volume class by class, by the measures of the rock paper and two of ours.
+
+    Args:
+        found, truth: Phases ``0 .. n-1`` of one shape, ``(D, H, W)``.
+        phases: Their names; the first is pore.
+        pair: Two that a scan takes for each other.
+        below: Voxels of a small pore, see :func:`srlib.metrics.small_bodies`.
+        max_lag: Largest distance of the two-point functions, in voxels.
+
+    Returns:
+        ``"pore, points"`` ..., the errors of the volume fractions in percentage points; ``"surface
+        of pore %"`` ..., of the surfaces, relative; ``"two-point"``, the largest error of the
+        two-point functions of all classes; ``"mixed up"``, see :func:`srlib.metrics.mixed_up`; and
+        ``"small pores"``, how many there are to one true one.
+    """
+    n = len(phases)
+    fractions = volume_fractions(found, n) - volume_fractions(truth, n)
+    surface = surface_areas(found, n) / surface_areas(truth, n) - 1
+    gaps = [
+        np.abs(two_point(found, p, p, axis, max_lag) - two_point(truth, p, p, axis, max_lag)).max()
+        for p in range(n)
+        for axis in range(3)
+    ]
+    small, true = (small_bodies(x, 0, below)[0] for x in (found, truth))
+    return (
+        {f"{name}, points": 100 * float(e) for name, e in zip(phases, fractions, strict=True)}
+        | {f"surface of {name} %": 100 * float(e) for name, e in zip(phases, surface, strict=True)}
+        | {"two-point": float(max(gaps)), "mixed up": mixed_up(found, truth, pair)}
+        | {"small pores": small / true}
+    )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srlib import checkpoint, metrics, results
-from srlib.data import Case, one_hot, sample_cubes, sample_squares, slice_volume
+from srlib.data import Case, most_mixed, one_hot, sample_cubes, sample_squares, slice_volume
 from srlib.degrade import exact_scale
 from srlib.infer import generate, superres
 from srlib.losses import (
@@ -88,8 +88,10 @@ class Trainer:
         if case.lr is None:
             lr = torch.empty((r.batch, 0, edge, edge, edge), device=self.device)
         else:
-            lr = one_hot(sample_cubes(case.lr, edge, r.batch, rng), len(case.lr_phases))
-            lr = lr.movedim(0, 1).to(self.device)  # line 2
+            cubes = sample_cubes(case.lr, edge, r.batch * r.rich, rng)
+            lr = one_hot(cubes, len(case.lr_phases)).movedim(0, 1).to(self.device)  # line 2
+            if r.rich > 1:
+                lr = most_mixed(lr, r.rich)
         z = torch.randn((r.batch, r.noise_channels, edge, edge, edge), generator=rng)  # line 3
         x = torch.cat([lr, z.to(self.device)], 1)  # line 4
         extra = []
@@ -183,7 +185,7 @@ class Trainer:
                 scores = [
                     critic(cut(axes)) for critic, axes in zip(self.critics, groups, strict=True)
                 ]
-            scores = torch.cat(scores)
+            scores = torch.cat(scores) if r.critic_steps else anchor.new_zeros(3)
             loss = generator_loss(scores, anchor, r.weight, r.gate)  # lines 10 to 13
             if r.evenness:
                 even = evenness_loss(inner, case.scale_factor, case.normals is None)

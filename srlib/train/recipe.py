@@ -20,8 +20,9 @@ class Recipe:
     crop: int = 4  # fine voxels cut off before the critic (Algorithm 1, line 6)
     batch: int = 1  # coarse cubes an iteration
     slices: int | None = 8  # random slices a direction and cube; None for all of them
-    critic_steps: int = 2  # critic updates an iteration, on other slices of the same cubes
+    critic_steps: int = 2  # critic updates an iteration, on other slices; 0 for no critic at all
     match: int = 0  # real slices to choose each from, one with the coarse phases of a fake one
+    rich: int = 1  # coarse cubes to choose each from, the one whose phases are most mixed
     generator_every: int = 1  # iterations to one generator update
     lr_generator: float = 5e-4
     lr_critic: float = 1e-3
@@ -53,10 +54,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.network not in ("laptop", "paper"):
             raise ValueError(f"network must be 'laptop' or 'paper', not {self.network!r}")
-        counts = "iterations window batch critic_steps generator_every width check_every check_edge"
+        counts = "iterations window batch rich generator_every width check_every check_edge"
         for least, names in (
             (1, counts),
-            (0, "halo crop warmup noise_channels finish match blocks"),
+            (0, "halo crop warmup noise_channels finish match blocks critic_steps"),
         ):
             for name in names.split():
                 value = getattr(self, name)
@@ -207,6 +208,27 @@ MERGED_AT_EIGHT = AT_EIGHT | {
 }
 
 
+# Changes of the laptop profile where the scan mixes up two phases, at scale factor 8. Texture is
+# rare there, so of four windows the most mixed one is taken. The gate is about what the truth has.
+MIXED_UP_AT_EIGHT = {
+    "norm": True,
+    "noise_channels": 8,
+    "critic_steps": 3,
+    "slices": 4,
+    "match": 16,
+    "rich": 4,
+    "weight": 1000.0,
+    "temperature": 5.0,
+    "gate": 0.02,
+    "shares": 1000.0,
+    "evenness": 10.0,
+    "iterations": 2000,
+    "check_every": 250,
+    "check_edge": 32,
+    "ema": 0.995,
+}
+
+
 # Changes of either for a comparison of many trainings: five minutes each, enough to tell arms
 # apart and not to print a volume.
 STUDY = {
@@ -223,6 +245,8 @@ def laptop_changes(case) -> dict:
     """What the laptop profile changes for a :class:`srlib.data.Case`."""
     if case.lr is None:
         return FROM_NOISE if case.normals is None else ANISOTROPIC_FROM_NOISE
+    if case.mixed_up and case.scale_factor == 8:
+        return MIXED_UP_AT_EIGHT
     if len(case.phases) > len(case.lr_phases):
         return MERGED_AT_EIGHT if case.scale_factor == 8 else MERGED
     hidden = HIDDEN if case.one_sided else {}

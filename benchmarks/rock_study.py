@@ -1,0 +1,106 @@
+"""Rock x8, one change at a time, judged against the truth at the place of the training and another.
+
+``python -m benchmarks.rock_study`` trains what is missing of the arms, each in ten minutes on one
+core, and writes ``results/laptop/rock-ARM-SEED.json``, and weights into ``_build/rock_study``. A
+call that was interrupted goes on at its last checkpoint when it is called again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from benchmarks.study import sweep
+from srlib import infer, metrics, models, rock, train
+from srlib.case import Case
+
+LEARN = 64  # coarse voxels an edge of the scan that is learnt from
+JUDGE = 34  # of the parts that are judged
+PLACES = (0, 1)  # of the rock; the first is that of the training
+
+
+def same(case: Case) -> Case:
+    """No change."""
+    return case
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one arm changes: fields of :class:`srlib.train.Recipe`, and the inputs."""
+
+    recipe: dict = field(default_factory=dict)
+    case: Callable = same
+
+
+ARMS = {
+    "recipe": Arm(),
+    "nearest": Arm(case=lambda case: replace(case, mode="nearest")),
+    "no-shares": Arm(case=lambda case: replace(case, mixed_up=None)),
+    "no-noise": Arm({"noise_channels": 0}),
+    "no-anchor": Arm({"weight": 0.0, "shares": 0.0, "match": 0}),
+    "no-critic": Arm({"critic_steps": 0, "match": 0}),
+}
+
+
+@cache
+def learnt_from() -> Case:
+    """The scan and the images of the first place, with its truth."""
+    return rock.case("auto", PLACES[0], edge=LEARN)
+
+
+@cache
+def judged(place: int) -> Case:
+    """What is super-resolved, with its truth; the images are not looked at."""
+    return rock.case("auto", place, edge=JUDGE, images=1)
+
+
+def judge(model: torch.nn.Module, seed: int) -> dict:
+    """Errors at each place, how much another noise changes, and a slice to look at."""
+    errors, edge = {}, rock.SCALE
+    for place in PLACES:
+        case = judged(place)
+        truth = case.truth[(slice(edge, -edge),) * 3]
+        volume = infer.superres(model, case.lr, seed, progress=False)
+        errors[str(place)] = metrics.class_errors(volume, truth, rock.PHASES, pair=rock.PAIR)
+        if place == PLACES[0]:
+            other = infer.superres(model, case.lr, seed + 1, progress=False)
+            changed = float((volume != other).mean())
+            picture = ["".join(map(str, row)) for row in volume[len(volume) // 2]]
+            lr, phase_map = case.trusted(case.lr[1:-1, 1:-1, 1:-1])
+            kept = metrics.consistency(volume, lr, rock.SCALE, case.mode, phase_map)
+    imprint = metrics.grid_imprint(volume, rock.SCALE)
+    return {"errors": errors, "changed by noise": changed, "kept": kept, "imprint": imprint} | {
+        "slice": picture
+    }
+
+
+def trained(arm: str, seed: int, work: Path, progress: bool = True) -> torch.nn.Module:
+    """The network of an arm."""
+    how = ARMS[arm]
+    return train.fit_superres(
+        how.case(learnt_from()),
+        "laptop",
+        seed,
+        out=work / str(seed),
+        progress=progress,
+        **how.recipe,
+    )
+
+
+def run(arm: str, seed: int, work: Path) -> dict:
+    """Train one arm with one seed, and judge it."""
+    model = trained(arm, seed, work)
+    values = judge(model, seed) | {
+        "training_seconds": model.meta["seconds"],
+        "kept iteration": model.meta["best_iteration"],
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "threads": torch.get_num_threads(),
+    }
+    models.export(model, work / f"{arm}-{seed}.safetensors")
+    return values
+
+
+if __name__ == "__main__":
+    sweep(__doc__, "rock", ARMS, run, "twin", seeds=(0, 1, 2))

@@ -1,0 +1,122 @@
+"""Signs that a super-resolution has failed (Rock x8: lack of diversity, geometry that drifts).
+
+Each looks at volumes only, so it can be asked of any network, and answers with a sentence or None.
+The third sign of the paper, memory that does not suffice, is :func:`srlib.memory.check`, before
+anything is allocated.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from srlib import metrics
+
+LEAST_CHANGED = 0.005  # share of the voxels that another noise must change
+LEAST_LEFT = 0.5  # of the share that a phase should have
+MOST_SHIFT = 0.5  # coarse voxels
+LEAST_KEPT = 0.95  # share of the coarse voxels that come back
+
+
+def diversity(samples: Sequence[np.ndarray]) -> float:
+    """Share of the voxels in which two samples differ, mean over all pairs.
+
+    Args:
+        samples: Two or more volumes of phases, of one shape, made of one scan with other noise.
+    """
+    if len(samples) < 2 or len({s.shape for s in samples}) > 1:
+        raise ValueError("diversity needs two or more volumes of one shape, made with other noise")
+    pairs = [(a, b) for k, a in enumerate(samples) for b in samples[k + 1 :]]
+    return float(np.mean([np.mean(a != b) for a, b in pairs]))
+
+
+def shift(
+    sr: np.ndarray, lr: np.ndarray, scale_factor: int, phase: int = 0, least: int = 8
+) -> float:
+    """How far the bodies of a phase have moved, in coarse voxels.
+
+    For each body of the coarse volume, the centre of its voxels is compared with the centre of the
+    fine voxels of that phase in the same place, with one coarse voxel around it.
+
+    Args:
+        sr: Fine phases ``(s*D, s*H, s*W)``.
+        lr: Coarse phases ``(D, H, W)``; the phase has one number in both.
+        scale_factor: s, a whole number.
+        phase: Which; pore by default.
+        least: Coarse voxels of a body that counts.
+
+    Returns:
+        Median distance over the bodies. One of which nothing is left counts as moved by its own
+        diagonal. NaN if there is no body.
+    """
+    s = int(scale_factor)
+    if sr.shape != tuple(s * n for n in lr.shape):
+        raise ValueError(
+            f"a fine volume {sr.shape} is not {s} times the coarse one {lr.shape}: cut off what "
+            "inference cuts off, one coarse voxel at each face"
+        )
+    parts, _ = ndimage.label(lr == phase)
+    distances = []
+    for number, box in enumerate(ndimage.find_objects(parts), 1):
+        wide = tuple(
+            slice(max(k.start - 1, 0), min(k.stop + 1, n))
+            for k, n in zip(box, lr.shape, strict=True)
+        )
+        body = parts[wide] == number
+        if body.sum() < least:
+            continue
+        near = ndimage.binary_dilation(body, np.ones((3,) * 3))
+        fine = sr[tuple(slice(s * k.start, s * k.stop) for k in wide)] == phase
+        fine &= np.kron(near, np.ones((s,) * 3, bool))
+        if not fine.any():
+            distances.append(float(np.linalg.norm(body.shape)))
+            continue
+        centre = (np.array(ndimage.center_of_mass(fine)) + 0.5) / s - 0.5
+        distances.append(float(np.linalg.norm(centre - ndimage.center_of_mass(body))))
+    return float(np.median(distances)) if distances else float("nan")
+
+
+def collapsed(samples: Sequence[np.ndarray], wanted: np.ndarray) -> str | None:
+    """Whether samples are all alike, or have lost a phase.
+
+    Args:
+        samples: As in :func:`diversity`.
+        wanted: Volume fractions ``(n,)`` that they should have, about.
+
+    Returns:
+        What is wrong, or None.
+    """
+    changed = diversity(samples)
+    if changed < LEAST_CHANGED:
+        return f"another noise changes {changed:.2%} of the voxels only: the samples are all alike"
+    found = metrics.volume_fractions(samples[0], len(wanted))
+    for phase, (has, should) in enumerate(zip(found, wanted, strict=True)):
+        if has < LEAST_LEFT * should:
+            return f"phase {phase} has a share of {has:.3f}, and should have {should:.3f}"
+    return None
+
+
+def drifted(
+    sr: np.ndarray,
+    lr: np.ndarray,
+    scale_factor: int,
+    mode: str = "blur",
+    phase_map: np.ndarray | None = None,
+) -> str | None:
+    """Whether a fine volume has left the scan that it was made of.
+
+    Args:
+        sr, lr, scale_factor: As in :func:`shift`.
+        mode, phase_map: As in :func:`srlib.metrics.consistency`. Phases that the scan mixes up
+            should be one in both, see :meth:`srlib.case.Case.trusted`.
+
+    Returns:
+        What is wrong, or None.
+    """
+    kept = metrics.consistency(sr, lr, scale_factor, mode, phase_map)
+    if kept < LEAST_KEPT:
+        return f"{1 - kept:.1%} of the coarse voxels do not come back"
+    moved = shift(sr, lr, scale_factor)
+    if moved > MOST_SHIFT:
+        return f"pores have moved by {moved:.2f} coarse voxels"
+    return None

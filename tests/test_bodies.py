@@ -1,0 +1,61 @@
+"""Confusion, surfaces and small bodies, on arrays whose answer can be counted by hand."""
+
+import numpy as np
+import pytest
+
+from srlib import metrics
+
+
+def test_confusion_counts_what_each_true_phase_was_taken_for():
+    truth = np.array([[0, 0, 0, 0], [1, 1, 2, 2]])
+    found = np.array([[0, 0, 0, 1], [1, 1, 1, 2]])
+    rows = metrics.confusion(found, truth, 4)
+    assert np.allclose(rows[:3], [[0.75, 0.25, 0, 0], [0, 1, 0, 0], [0, 0.5, 0.5, 0]])
+    assert np.isnan(rows[3]).all()
+    assert metrics.confusion(truth, truth).shape == (3, 3)
+    with pytest.raises(ValueError, match="differ in shape"):
+        metrics.confusion(found[:1], truth)
+
+
+def test_surface_of_a_cube_is_its_six_faces():
+    labels = np.zeros((10, 10, 10), np.uint8)
+    labels[3:5, 3:5, 3:5] = 2
+    area = metrics.surface_areas(labels, 3, voxel=0.5)
+    faces = 6 * 4 * 0.5**2 / (10 * 0.5) ** 3
+    # Interior faces only: 10 * 10 * 9 in each direction stand for 1000.
+    assert np.allclose(area, [faces / 0.9, 0, faces / 0.9])
+
+
+def test_small_bodies_are_counted_per_volume_and_large_ones_are_not():
+    labels = np.ones((12, 12, 12), np.uint8)
+    labels[1, 1, 1] = labels[3, 3, 3:5] = 0
+    labels[6:10, 6:10, 6:10] = 0
+    density, share = metrics.small_bodies(labels, 0, below=64, voxel=2.0)
+    assert density == pytest.approx(2 / (12 * 2.0) ** 3)
+    assert share == pytest.approx(3 / 12**3)
+    assert metrics.small_bodies(labels, 0, below=65)[0] == pytest.approx(3 / 12**3)
+    labels[2, 2, 2] = 0  # touches both at a corner or an edge, and no face
+    assert metrics.small_bodies(labels, 0, below=64)[0] == pytest.approx(3 / 12**3)
+    assert metrics.small_bodies(np.ones((4, 4, 4), int))[0] == 0
+
+
+def test_mixed_up_counts_within_the_pair_only():
+    truth = np.array([[1, 1, 2, 2, 0, 3]])
+    found = np.array([[1, 2, 2, 2, 1, 1]])
+    assert metrics.mixed_up(found, truth, (1, 2)) == 1 / 4
+    assert np.isnan(metrics.mixed_up(found, truth, (4, 5)))
+
+
+def test_class_errors_of_a_volume_that_is_right_and_of_one_that_is_not():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, (20, 20, 20)).astype(np.uint8)
+    names = ["pore", "quartz", "feldspar"]
+    right = metrics.class_errors(truth, truth, names, pair=(1, 2), max_lag=10)
+    assert right.pop("small pores") == 1 and set(right.values()) == {0.0}
+    other = np.where(truth == 0, 1, truth)
+    errors = metrics.class_errors(other, truth, names, pair=(1, 2), max_lag=10)
+    share = 100 * float((truth == 0).mean())
+    assert errors["pore, points"] == pytest.approx(-share)
+    assert errors["quartz, points"] == pytest.approx(share)
+    assert errors["surface of pore %"] == -100 and errors["small pores"] == 0
+    assert errors["two-point"] > 0.3 and errors["mixed up"] == 0

@@ -1,0 +1,58 @@
+"""Signs of failure: each fires on what is wrong, and is silent on what is right."""
+
+import numpy as np
+import pytest
+
+from srlib import rock, signs
+
+
+@pytest.fixture(scope="module")
+def case():
+    return rock.case("twin", 0, edge=24, images=1, image_edge=24)
+
+
+def with_noise(truth: np.ndarray, share: float, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    noise = rng.integers(0, 4, truth.shape).astype(np.uint8)
+    return np.where(rng.random(truth.shape) < share, noise, truth)
+
+
+def test_samples_that_are_alike_have_collapsed_and_others_not(case):
+    wanted = np.bincount(case.truth.ravel(), minlength=4) / case.truth.size
+    others = [with_noise(case.truth, 0.05, seed) for seed in range(3)]
+    assert signs.collapsed(others, wanted) is None
+    assert "all alike" in signs.collapsed([case.truth, case.truth.copy()], wanted)
+    quartz = [np.where(np.isin(x, (2, 3)), 1, x) for x in others]
+    assert "phase 2 has a share of 0.000" in signs.collapsed(quartz, wanted)
+    with pytest.raises(ValueError, match="two or more volumes"):
+        signs.diversity([case.truth])
+
+
+def test_diversity_is_the_share_of_voxels_that_differ():
+    a = np.zeros((4, 4, 4), np.uint8)
+    b, c = a.copy(), a.copy()
+    b[0, 0, 0] = c[0, 0, 0] = 1
+    c[1, 1, 1] = 1
+    assert signs.diversity([a, b, c]) == pytest.approx((1 + 2 + 1) / 3 / 64)
+
+
+@pytest.mark.parametrize(("voxels", "expected"), [(0, 0.0), (2, 0.25), (4, 0.5)])
+def test_shift_of_a_ball_is_what_it_was_moved_by(voxels, expected):
+    z, y, x = np.mgrid[:96, :96, :96] + 0.5
+    inside = (z - 48) ** 2 + (y - 48) ** 2 + (x - 48 - voxels) ** 2 < 20**2
+    still = (z - 48) ** 2 + (y - 48) ** 2 + (x - 48) ** 2 < 20**2
+    lr = (still.reshape(12, 8, 12, 8, 12, 8).mean((1, 3, 5)) < 0.5).astype(np.uint8)
+    assert signs.shift((~inside).astype(np.uint8), lr, 8) == pytest.approx(expected, abs=0.02)
+
+
+def test_truth_has_not_drifted_and_what_is_moved_mirrored_or_gone_has(case):
+    lr, phase_map = case.trusted(case.lr)
+    how = dict(mode=case.mode, phase_map=phase_map)
+    whole = np.where(case.truth == 2, 1, case.truth)
+    as_seen = np.kron(lr, np.ones((8, 8, 8), np.uint8))
+    assert signs.drifted(as_seen, lr, 8, **how) is None
+    assert "do not come back" in signs.drifted(whole[::-1], lr, 8, **how)
+    assert "do not come back" in signs.drifted(np.ones_like(whole), lr, 8, **how)
+    assert signs.shift(np.ones_like(whole), lr, 8) > 2
+    with pytest.raises(ValueError, match="is not 8 times"):
+        signs.shift(whole[:-8], lr, 8)
