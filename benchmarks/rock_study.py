@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.study import sweep
-from srlib import infer, metrics, models, rock, train
+from srlib import infer, metrics, models, rock, signs, train
 from srlib.case import Case
 
 LEARN = 64  # coarse voxels an edge of the scan that is learnt from
@@ -57,41 +57,29 @@ def judged(place: int) -> Case:
 
 
 def judge(model: torch.nn.Module, seed: int) -> dict:
-    """Errors at each place, how much another noise changes, and a slice to look at."""
-    errors, edge = {}, rock.SCALE
-    for place in PLACES:
+    """Errors at each place; at the first one also what holds and what varies, and a slice."""
+    errors, inner = {}, (slice(1, -1),) * 3
+    for place in PLACES[::-1]:
         case = judged(place)
-        truth = case.truth[(slice(edge, -edge),) * 3]
+        truth = case.truth[(slice(rock.SCALE, -rock.SCALE),) * 3]
         volume = infer.superres(model, case.lr, seed, progress=False)
         errors[str(place)] = metrics.class_errors(volume, truth, rock.PHASES, pair=rock.PAIR)
-        if place == PLACES[0]:
-            other = infer.superres(model, case.lr, seed + 1, progress=False)
-            changed = float((volume != other).mean())
-            picture = ["".join(map(str, row)) for row in volume[len(volume) // 2]]
-            lr, phase_map = case.trusted(case.lr[1:-1, 1:-1, 1:-1])
-            kept = metrics.consistency(volume, lr, rock.SCALE, case.mode, phase_map)
-    imprint = metrics.grid_imprint(volume, rock.SCALE)
-    return {"errors": errors, "changed by noise": changed, "kept": kept, "imprint": imprint} | {
-        "slice": picture
+    lr, phase_map = case.trusted(case.lr[inner])
+    other = infer.superres(model, case.lr, seed + 1, progress=False)
+    return {
+        "errors": errors,
+        "changed by noise": signs.diversity([volume, other]),
+        "kept": metrics.consistency(volume, lr, rock.SCALE, case.mode, phase_map),
+        "imprint": metrics.grid_imprint(volume, rock.SCALE),
+        "slice": ["".join(map(str, row)) for row in volume[len(volume) // 2]],
     }
-
-
-def trained(arm: str, seed: int, work: Path, progress: bool = True) -> torch.nn.Module:
-    """The network of an arm."""
-    how = ARMS[arm]
-    return train.fit_superres(
-        how.case(learnt_from()),
-        "laptop",
-        seed,
-        out=work / str(seed),
-        progress=progress,
-        **how.recipe,
-    )
 
 
 def run(arm: str, seed: int, work: Path) -> dict:
     """Train one arm with one seed, and judge it."""
-    model = trained(arm, seed, work)
+    how, case = ARMS[arm], learnt_from()
+    changes = train.recipe.laptop_changes(case) | how.recipe  # whatever the arm makes of the case
+    model = train.fit_superres(how.case(case), "laptop", seed, out=work / str(seed), **changes)
     values = judge(model, seed) | {
         "training_seconds": model.meta["seconds"],
         "kept iteration": model.meta["best_iteration"],

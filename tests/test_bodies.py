@@ -59,3 +59,13 @@ def test_class_errors_of_a_volume_that_is_right_and_of_one_that_is_not():
     assert errors["quartz, points"] == pytest.approx(share)
     assert errors["surface of pore %"] == -100 and errors["small pores"] == 0
     assert errors["two-point"] > 0.3 and errors["mixed up"] == 0
+
+
+def test_class_errors_of_what_the_truth_has_none_of_are_no_numbers():
+    truth = np.ones((12, 12, 12), np.uint8)
+    truth[:6] = 2
+    found = metrics.class_errors(
+        truth, truth, ["pore", "quartz", "feldspar"], pair=(1, 2), max_lag=4
+    )
+    assert np.isnan(found["surface of pore %"]) and np.isnan(found["small pores"])
+    assert found["surface of quartz %"] == 0

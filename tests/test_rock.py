@@ -199,8 +199,8 @@ def test_windows_of_the_recipe_are_more_mixed_than_those_of_chance(case):
     assert mean_entropy(4) > 1.05 * mean_entropy(1)
 
 
-def test_rk16_without_a_critic_no_score_is_followed(case, monkeypatch):
-    recipe = train.Recipe(critic_steps=0, width=4, window=32, slices=2, balance=0.0)
+def test_rk16_without_a_critic_no_score_is_followed(case):
+    recipe = train.Recipe(critic_steps=0, width=4, window=32, slices=2)
     trainer = train.adversarial.Trainer(case, recipe, 0, torch.device("cpu"))
     before = [p.clone() for p in trainer.critics[0].parameters()]
     log = trainer.step()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from srlib import rock, signs
+from srlib import infer, models, rock, signs
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +56,20 @@ def test_truth_has_not_drifted_and_what_is_moved_mirrored_or_gone_has(case):
     assert signs.shift(np.ones_like(whole), lr, 8) > 2
     with pytest.raises(ValueError, match="is not 8 times"):
         signs.shift(whole[:-8], lr, 8)
+
+
+def test_rk13_rk14_each_sign_fires_on_a_network_that_lacks_something_and_not_on_the_good_one():
+    case = rock.case("twin", 0, edge=18, images=1, image_edge=18)
+    lr, phase_map = case.trusted(case.lr[1:-1, 1:-1, 1:-1])
+    wanted = np.bincount(case.truth.ravel(), minlength=4) / case.truth.size
+    found = {}
+    for name in ("rock-twin-0", "study-rock-no-noise-0", "study-rock-no-anchor-0"):
+        model = models.load(name)
+        samples = [infer.superres(model, case.lr, seed, progress=False) for seed in (0, 1)]
+        found[name] = (
+            signs.collapsed(samples, wanted),
+            signs.drifted(samples[0], lr, 8, "blur", phase_map),
+        )
+    assert found["rock-twin-0"] == (None, None)
+    assert "all alike" in found["study-rock-no-noise-0"][0]
+    assert "do not come back" in found["study-rock-no-anchor-0"][1]

@@ -64,6 +64,25 @@ def test_rock_arms_fit_the_case(monkeypatch):
     assert len(found["slice"]) == 22 * 8
 
 
+def test_every_rock_arm_has_the_recipe_and_its_own_change(monkeypatch, tmp_path):
+    case, seen = rock.case("twin", 0, edge=24, images=2, image_edge=16), {}
+
+    class Stop(Exception):
+        pass
+
+    def fit(case, profile, seed, out, **changes):
+        seen.update(changes)
+        raise Stop
+
+    monkeypatch.setattr(rock_study, "learnt_from", lambda: case)
+    monkeypatch.setattr(train, "fit_superres", fit)
+    for arm, how in rock_study.ARMS.items():
+        seen.clear()
+        with pytest.raises(Stop):
+            rock_study.run(arm, 0, tmp_path)
+        assert seen == train.recipe.MIXED_UP_AT_EIGHT | how.recipe, arm
+
+
 def test_facet_arms_are_cases():
     case = data.load("case2", "twin", edge=64)
     pixels = {arm: how.pixels(case) for arm, how in facet_study.ARMS.items()}

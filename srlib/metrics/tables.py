@@ -73,20 +73,23 @@ def class_errors(
         ``"pore, points"`` ..., the errors of the volume fractions in percentage points; ``"surface
         of pore %"`` ..., of the surfaces, relative; ``"two-point"``, the largest error of the
         two-point functions of all classes; ``"mixed up"``, see :func:`srlib.metrics.mixed_up`; and
-        ``"small pores"``, how many there are to one true one.
+        ``"small pores"``, how many there are to one true one. Of what the truth has
+        none of, NaN or infinite.
     """
     n = len(phases)
     fractions = volume_fractions(found, n) - volume_fractions(truth, n)
-    surface = surface_areas(found, n) / surface_areas(truth, n) - 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        surface = surface_areas(found, n) / surface_areas(truth, n) - 1
     gaps = [
         np.abs(two_point(found, p, p, axis, max_lag) - two_point(truth, p, p, axis, max_lag)).max()
         for p in range(n)
         for axis in range(3)
     ]
     small, true = (small_bodies(x, 0, below)[0] for x in (found, truth))
+    ratio = small / true if true else float("nan")
     return (
         {f"{name}, points": 100 * float(e) for name, e in zip(phases, fractions, strict=True)}
         | {f"surface of {name} %": 100 * float(e) for name, e in zip(phases, surface, strict=True)}
         | {"two-point": float(max(gaps)), "mixed up": mixed_up(found, truth, pair)}
-        | {"small pores": small / true}
+        | {"small pores": ratio}
     )
