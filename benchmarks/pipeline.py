@@ -20,7 +20,7 @@ from benchmarks.bench_models import peak_gb
 from srlib.losses import voxelwise_loss
 from srlib.memory import peak_bytes
 from srlib.models import LaptopGenerator
-from srlib.models.laptop import rise, upsample
+from srlib.models.layers import rise, upsample
 from srlib.precision import autocast
 
 PHASES, SCALE = 4, 8

@@ -21,8 +21,8 @@ JUDGE = 34  # of the parts that are judged
 PLACES = (0, 1)  # of the rock; the first is that of the training
 
 
-def same(case: Case) -> Case:
-    """No change."""
+def raw(case: Case) -> Case:
+    """The scan as it is, with what it mixes up: the network is to correct it."""
     return case
 
 
@@ -31,13 +31,15 @@ class Arm:
     """What one arm changes: fields of :class:`srlib.train.Recipe`, and the inputs."""
 
     recipe: dict = field(default_factory=dict)
-    case: Callable = same
+    case: Callable = Case.cleaned
 
 
 ARMS = {
     "recipe": Arm(),
-    "nearest": Arm(case=lambda case: replace(case, mode="nearest")),
-    "no-shares": Arm(case=lambda case: replace(case, mixed_up=None)),
+    "raw": Arm(case=raw),
+    "nearest": Arm(case=lambda case: replace(case.cleaned(), mode="nearest")),
+    "no-shares": Arm(case=lambda case: replace(case.cleaned(), mixed_up=None)),
+    "no-texture": Arm({"texture": 0}),
     "no-noise": Arm({"noise_channels": 0}),
     "no-anchor": Arm({"weight": 0.0, "shares": 0.0, "match": 0}),
     "no-critic": Arm({"critic_steps": 0, "match": 0}),
@@ -56,11 +58,14 @@ def judged(place: int) -> Case:
     return rock.case("auto", place, edge=JUDGE, images=1)
 
 
-def judge(model: torch.nn.Module, seed: int) -> dict:
-    """Errors at each place; at the first one also what holds and what varies, and a slice."""
+def judge(model: torch.nn.Module, seed: int, how: Callable = Case.cleaned) -> dict:
+    """Errors at each place; at the first one also what holds and what varies, and a slice.
+
+    ``how`` makes of a case what the model is given.
+    """
     errors, inner = {}, (slice(1, -1),) * 3
     for place in PLACES[::-1]:
-        case = judged(place)
+        case = how(judged(place))
         truth = case.truth[(slice(rock.SCALE, -rock.SCALE),) * 3]
         volume = infer.superres(model, case.lr, seed, progress=False)
         errors[str(place)] = metrics.class_errors(volume, truth, rock.PHASES, pair=rock.PAIR)
@@ -80,7 +85,7 @@ def run(arm: str, seed: int, work: Path) -> dict:
     how, case = ARMS[arm], learnt_from()
     changes = train.recipe.laptop_changes(case) | how.recipe  # whatever the arm makes of the case
     model = train.fit_superres(how.case(case), "laptop", seed, out=work / str(seed), **changes)
-    values = judge(model, seed) | {
+    values = judge(model, seed, how.case) | {
         "training_seconds": model.meta["seconds"],
         "kept iteration": model.meta["best_iteration"],
         "parameters": sum(p.numel() for p in model.parameters()),

@@ -2,11 +2,12 @@
 
 import hashlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from srlib.degrade import MODES, exact_scale
+from srlib.relabel import vote
 
 
 @dataclass
@@ -154,6 +155,16 @@ class Case:
         merged[:, a] += merged[:, b]
         merged[:, b] = 0
         return np.where(lr == b, a, lr).astype(np.uint8), merged
+
+    def cleaned(self) -> "Case":
+        """The case with its scan corrected by vote, see :func:`srlib.relabel.vote`.
+
+        Single voxels may still be wrong, but neither phase is taken for the other more often.
+        """
+        if self.mixed_up is None:
+            return self
+        *pair, wrong = self.mixed_up
+        return replace(self, lr=vote(self.lr, pair, wrong), mixed_up=(*pair, 0.0))
 
     def _check_normals(self) -> None:
         if self.normals is not None and (

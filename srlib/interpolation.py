@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from srlib.data import one_hot
 from srlib.degrade import exact_scale
-from srlib.models.laptop import upsample
+from srlib.models.layers import upsample
 
 
 def most_likely(logits: torch.Tensor) -> torch.Tensor:

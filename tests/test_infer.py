@@ -130,12 +130,13 @@ def test_tiles_of_a_normalised_network_are_exact():
     assert np.array_equal(superres(model, lr, tile=24, progress=False), whole)
 
 
+@pytest.mark.parametrize("texture", [0, 2])
 @pytest.mark.parametrize("scale_factor", [2, 4, 8])
-def test_tiles_with_a_noise_value_for_every_fine_voxel_are_exact(scale_factor):
+def test_tiles_with_a_noise_value_for_every_fine_voxel_are_exact(scale_factor, texture):
     torch.manual_seed(0)
-    model = LaptopGenerator(2, 2, scale_factor, width=4, fine_noise=True)
+    model = LaptopGenerator(2, 2, scale_factor, width=4, fine_noise=True, texture=texture)
     with torch.no_grad():
-        model.finish[0].weight[:, -1] *= 5  # the noise should be seen
+        model.finish[0].weight[:, 2:] *= 5  # the noise should be seen
         model.finish[-1].weight *= 20
     lr = labels((20, 4, 5), 2)
     whole = superres(model, lr, seed=3, tile=64)

@@ -11,6 +11,7 @@ from srlib.losses import (
     evenness_loss,
     generator_loss,
     gradient_penalty,
+    pattern_loss,
     voxelwise_loss,
 )
 
@@ -253,3 +254,22 @@ def test_sr31_one_sided_extra_material_counts_beyond_what_is_spared():
     other = extra.clone()
     other[0, :, 0, 0, 4] = torch.tensor([1.0, 0.0])  # one missing
     assert voxelwise_loss(other, **given, spare=0.1).item() == pytest.approx(0.15 + 0.125)
+
+
+def test_pattern_loss_is_the_variance_of_what_repeats_and_nothing_for_what_does_not():
+    rng = torch.Generator().manual_seed(0)
+    lr = torch.zeros(1, 2, 8, 8, 8)
+    lr[:, 0] = 1
+
+    def loss(pores: torch.Tensor, lr: torch.Tensor = lr) -> float:
+        return pattern_loss(torch.cat([pores, 1 - pores], 1), lr, 8).item()
+
+    chance = [(torch.rand(1, 1, 48, 48, 48, generator=rng) < 0.3).float() for _ in range(20)]
+    assert abs(np.mean([loss(pores) for pores in chance])) < 1e-4
+    block = (torch.rand(1, 1, 8, 8, 8, generator=rng) < 0.3).float()
+    variance = 2 * block.var(correction=0).item()  # of pores and of the rest
+    assert loss(block.repeat(1, 1, 6, 6, 6)) == pytest.approx(variance, rel=1e-3)
+    lr = lr.clone()
+    lr[:, :, ::2, ::2, ::2] = torch.tensor([0.0, 1.0])[:, None, None, None]
+    lr[:, :, 1::2, 1::2, 1::2] = torch.tensor([0.0, 1.0])[:, None, None, None]
+    assert loss(block.repeat(1, 1, 6, 6, 6), lr) == 0, "no voxel has six neighbours like itself"

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from srlib import infer, metrics, models
 from srlib.models import LaptopCritic, LaptopGenerator, PaperCritic, PaperGenerator
-from srlib.models.laptop import BatchRenorm, Conv3d
+from srlib.models.layers import BatchRenorm, Conv3d
 
 
 def conv(inputs: int, outputs: int, kernel: int, dims: int = 3) -> int:
@@ -257,7 +257,7 @@ def test_gap16_upsampling_is_registered(registration, axis):
     shape = [2, 3, 4]
     shape[axis] = 6
     ramp = torch.arange(6.0).view([-1 if a == axis else 1 for a in range(3)]).expand(shape)
-    fine = models.laptop.upsample(ramp[None, None], 4, registration)
+    fine = models.layers.upsample(ramp[None, None], 4, registration)
     assert fine.shape[2:] == tuple(4 * n for n in shape)
     line = fine[0, 0].movedim(axis, -1)[1, 2]
     position = torch.arange(24.0) / 4 if registration == "corner" else (torch.arange(24) - 1.5) / 4
@@ -295,7 +295,7 @@ def test_only_a_training_in_32_bit_numbers_goes_the_2d_way(monkeypatch):
 
 def test_pixel_shuffle_puts_each_channel_in_its_place():
     x = torch.arange(16.0).view(1, 16, 1, 1, 1) + 100 * torch.arange(2.0).view(1, 1, 1, 1, 2)
-    out = models.laptop.shuffle(x)
+    out = models.layers.shuffle(x)
     assert out.shape == (1, 2, 2, 2, 4)
     assert out[0, 1, 0].tolist() == [[8, 9, 108, 109], [10, 11, 110, 111]]
     assert out[0, 0, 1].tolist() == [[4, 5, 104, 105], [6, 7, 106, 107]]
@@ -313,7 +313,7 @@ def test_the_laptop_generator_starts_as_interpolation(mode, registration, share)
     sr = infer.superres(model, lr)
     assert metrics.consistency(sr, lr[1:-1, 1:-1, 1:-1], 4, mode) >= share
     x = torch.from_numpy(np.eye(3, dtype=np.float32)[lr]).movedim(-1, 0)[None]
-    plain = models.laptop.upsample(x, 4, registration).argmax(1)[0].numpy().astype(np.uint8)
+    plain = models.layers.upsample(x, 4, registration).argmax(1)[0].numpy().astype(np.uint8)
     assert (sr == plain[4:-4, 4:-4, 4:-4]).mean() > 0.9
     without = infer.superres(LaptopGenerator(3, 3, 4, registration=registration, skip=False), lr)
     assert metrics.consistency(without, lr[1:-1, 1:-1, 1:-1], 4, mode) < 0.6
@@ -415,3 +415,15 @@ def test_a_failed_write_leaves_the_former_weights(tmp_path, monkeypatch):
         models.save(LaptopCritic(3), path, {"seed": 2})
     assert models.load(path).meta["seed"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_texture_is_smooth_fields_of_the_fine_noise():
+    with pytest.raises(ValueError, match="texture is made of fine noise"):
+        LaptopGenerator(2, 2, 4, width=4, texture=2)
+    torch.manual_seed(0)
+    model = LaptopGenerator(2, 2, 4, width=4, fine_noise=True, texture=2)
+    fields = model.texture(torch.randn(1, 1, 48, 48, 48)).detach()[0]
+    for field, sigma in zip(fields, (1.0, 1.6), strict=True):
+        assert field.std().item() == pytest.approx(1, abs=0.1)
+        alike = (field[1:] * field[:-1]).mean() / field.square().mean()
+        assert alike.item() == pytest.approx(np.exp(-1 / (4 * sigma**2)), abs=0.05)

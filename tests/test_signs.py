@@ -65,7 +65,9 @@ def test_rk13_rk14_each_sign_fires_on_a_network_that_lacks_something_and_not_on_
     found = {}
     for name in ("rock-twin-0", "study-rock-no-noise-0", "study-rock-no-anchor-0"):
         model = models.load(name)
-        samples = [infer.superres(model, case.lr, seed, progress=False) for seed in (0, 1)]
+        samples = [
+            infer.superres(model, case.cleaned().lr, seed, progress=False) for seed in (0, 1)
+        ]
         found[name] = (
             signs.collapsed(samples, wanted),
             signs.drifted(samples[0], lr, 8, "blur", phase_map),

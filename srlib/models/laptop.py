@@ -1,6 +1,5 @@
 """Our networks for two CPU cores: the expensive layers work on the coarse grid."""
 
-from fractions import Fraction
 from functools import partial
 from math import ceil, log2
 
@@ -10,104 +9,19 @@ from torch import Tensor, nn
 
 from srlib.degrade import exact_scale
 from srlib.models.again import again, in_slabs
+from srlib.models.layers import (
+    CHANNELS_LAST,
+    BatchRenorm,
+    Conv3d,
+    Residual,
+    cut,
+    gaussian,
+    rise,
+    upsample,
+)
 
-CHANNELS_LAST = torch.channels_last_3d  # several times faster on a CPU
-
-
-def shuffle(x: Tensor) -> Tensor:
-    """3D pixel shuffle by 2: ``(B, 8*C, D, H, W)`` to ``(B, C, 2*D, 2*H, 2*W)``."""
-    b, c, d, h, w = x.shape
-    x = x.view(b, c // 8, 2, 2, 2, d, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
-    return x.reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
-
-
-def rise(layer: nn.Module, x: Tensor) -> Tensor:
-    """Through a layer to the next finer grid."""
-    return shuffle(layer(F.leaky_relu(x, 0.2)))
-
-
-def upsample(x: Tensor, factor: float | Fraction, registration: str) -> Tensor:
-    """Linear interpolation of coarse values onto the fine grid.
-
-    ``"corner"``: coarse voxel i sits on fine voxel ``factor * i`` (under-sampled data);
-    ``"centre"``: it covers fine voxels ``factor * i`` to ``factor * (i + 1) - 1``.
-    """
-    if registration == "centre":
-        size = [int(factor * n) for n in x.shape[2:]]
-        return F.interpolate(x, size=size, mode="trilinear", align_corners=False)
-    size = [int(factor) * n + 1 for n in x.shape[2:]]
-    x = F.pad(x, (0, 1) * 3, mode="replicate")
-    return F.interpolate(x, size=size, mode="trilinear", align_corners=True)[..., :-1, :-1, :-1]
-
-
-def cut(x: Tensor, origin: list[int], start: list[int], size: tuple[int, ...]) -> Tensor:
-    """The part of ``x`` of a size from voxel ``start`` on, where ``x`` starts at ``origin``."""
-    places = zip(origin, start, size, strict=True)
-    return x[(..., *(slice(b - a, b - a + n) for a, b, n in places))]
-
-
-class Conv3d(nn.Conv3d):
-    """A 3x3x3 convolution that keeps the size, ``(B, C, D, H, W)`` in and out.
-
-    Training in 32-bit numbers on a CPU, it is computed as a 2D one, with the slices below and above
-    a slice stacked as channels: faster on windows as small as those of a training.
-    """
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The same values either way."""
-        slow = torch.is_grad_enabled() and x.device.type == "cpu" and self.out_channels >= 8
-        if not slow or torch.is_autocast_enabled("cpu"):
-            return super().forward(x)
-        b, c, d, h, w = x.shape
-        x = F.pad(x.permute(0, 2, 3, 4, 1), (0,) * 6 + (1, 1))
-        x = torch.cat([x[:, k : k + d] for k in range(3)], 4).view(b * d, h, w, 3 * c)
-        weight = self.weight.movedim(2, 1).reshape(-1, 3 * c, 3, 3)
-        weight = weight.contiguous(memory_format=torch.channels_last)
-        x = F.conv2d(x.permute(0, 3, 1, 2), weight, self.bias, padding=1)
-        return x.permute(0, 2, 3, 1).reshape(b, d, h, w, -1).permute(0, 4, 1, 2, 3)
-
-
-class Residual(nn.Module):
-    """Two 3x3x3 convolutions added to their input; starts near the identity."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.one = Conv3d(width, width)
-        self.two = Conv3d(width, width)
-        with torch.no_grad():
-            self.two.weight.mul_(0.25)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape in and out."""
-        return x + self.two(F.leaky_relu(self.one(F.leaky_relu(x, 0.2)), 0.2, True))  # in place
-
-
-class BatchRenorm(nn.BatchNorm3d):
-    """Batch normalisation whose training can come to use the running statistics (Ioffe 2017).
-
-    ``share`` says how far: from 0, a window's own statistics as in the published network, to 1, the
-    running ones as in use. The backward pass is that of a window's own throughout, so no gradient
-    can move all voxels together.
-    """
-
-    share = 0.0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape in and out."""
-        if not (self.training and self.share):
-            return super().forward(x)
-        with torch.no_grad():
-            var, mean = torch.var_mean(x.float(), (0, 2, 3, 4), correction=0)
-            std, wanted = (var + self.eps).sqrt(), (self.running_var + self.eps).sqrt()
-            factor = 1 + self.share * (std / wanted - 1)
-            offset = self.share * (mean - self.running_mean) / wanted
-            self.running_mean += self.momentum * (mean - self.running_mean)
-            self.running_var += self.momentum * (var - self.running_var)
-        weight, bias = factor * self.weight, offset * self.weight + self.bias
-        return F.batch_norm(x, None, None, weight, bias, True, eps=self.eps)
+FILTER = 7  # edge of the filters of texture
+LOUD = 6  # how much larger than others the weights of texture begin
 
 
 class LaptopGenerator(nn.Module):
@@ -132,6 +46,10 @@ class LaptopGenerator(nn.Module):
             neighbouring voxels and remove specks; 0 for none.
         fine_noise: Give these two a noise value for every fine voxel, from which they make what
             is finer than the coarse grid: rough interfaces.
+        texture: Smooth random fields for these two, made of that noise by filters that are learned
+            and begin as Gaussians, 1 and 1.6 fine voxels wide and so on: pores in clay. They begin
+            loud, as what begins in silence is not heard: layers before make a pattern of the
+            coarse grid instead.
         norm: Batch normalisation of the features at each resolution, as in the published network.
             What is made from noise alone needs it: without it all voxels soon run off to one phase
             together.
@@ -151,6 +69,7 @@ class LaptopGenerator(nn.Module):
         finish: int = 16,
         fine_noise: bool = False,
         norm: bool = False,
+        texture: int = 0,
     ) -> None:
         super().__init__()
         self.recompute = False  # in the backward pass, what is then not kept: less memory
@@ -180,8 +99,11 @@ class LaptopGenerator(nn.Module):
             finish=finish,
             fine_noise=fine_noise,
             norm=norm,
+            texture=texture,
         )
         self.fine_noise = bool(fine_noise and finish)
+        if texture and not self.fine_noise:
+            raise ValueError("texture is made of fine noise: use fine_noise=True and finish")
         self.n_lr, self.n_phases, self.noise_channels = n_lr, n_phases, noise_channels
         self.scale, self.registration = scale, registration
         self.scale_factor = int(scale) if scale.denominator == 1 else float(scale)
@@ -203,16 +125,23 @@ class LaptopGenerator(nn.Module):
         for _ in range(steps - 1):
             self.reach.insert(0, ceil(self.reach[0] / 2) + 1 + 2)
         self.coarse_halo = 1 + 2 * blocks
-        self.halo = self.coarse_halo + ceil(self.reach[0] / 2) + 1
-        self.finish = None
+        wide = self.reach[-1] + FILTER // 2 if texture else 0  # fine voxels of noise around a part
+        self.halo = self.coarse_halo + max(ceil(self.reach[0] / 2) + 1, ceil(wide / self.grid))
+        self.finish = self.texture = None
+        if texture:
+            self.texture = nn.Conv3d(1, texture, FILTER, bias=False)
+            with torch.no_grad():
+                for k, field in enumerate(self.texture.weight):
+                    field.copy_(gaussian(1 + 0.6 * k, FILTER))
         if finish:
             self.finish = nn.Sequential(
-                Conv3d(n_phases + self.fine_noise, finish),
+                Conv3d(n_phases + (texture or self.fine_noise), finish),
                 nn.LeakyReLU(0.2, inplace=True),
                 Conv3d(finish, n_phases),
             )
             with torch.no_grad():
-                self.finish[-1].weight.mul_(0.25)
+                self.finish[0].weight[:, n_phases:] *= LOUD if texture else 1
+                self.finish[-1].weight.mul_(2 if texture else 0.25)
                 self.finish[-1].bias.zero_()
         self.mix = None
         if skip:
@@ -254,6 +183,9 @@ class LaptopGenerator(nn.Module):
             high = [min(a + n, grid * p.stop + reach) for a, n, p in places]
             return cut(h, start, low, [b - a for a, b in zip(low, high, strict=True)]), low
 
+        if self.fine_noise and z is None:
+            size = [f * (k.stop - k.start) for k in keep]
+            z = 3**0.5 * (2 * torch.rand((len(x), 1, *size), device=x.device) - 1)
         h = self.run(lambda x: self.coarse(self.first(x)), x)[(..., *keep)]
         h, start, grid = self.norms[0](h.contiguous(memory_format=CHANNELS_LAST)), origin, 1
         stages = zip(self.up, self.fine, self.norms[1:], self.reach, strict=False)
@@ -271,10 +203,12 @@ class LaptopGenerator(nn.Module):
         if self.finish is not None:
             seen = out
             if self.fine_noise:
-                if z is None:
-                    z = 3**0.5 * (2 * torch.rand_like(out[:, :1]) - 1)
-                else:
-                    z = cut(z, [f * a for a in origin], start, out.shape[2:])
+                at = [f * a for a in origin]
+                if self.texture is None:
+                    z = cut(z, at, start, out.shape[2:])
+                else:  # the filters see beyond the part
+                    z = F.pad(z, (FILTER // 2,) * 6)
+                    z = self.texture(cut(z, at, start, [n + FILTER - 1 for n in out.shape[2:]]))
                 seen = torch.cat([out, z], 1)
             out = out + self.run(self.finish, seen, 2).float()
         out = near(out, start, f, 0)[0]

@@ -20,6 +20,7 @@ from srlib.losses import (
     evenness_loss,
     generator_loss,
     gradient_penalty,
+    pattern_loss,
     share_loss,
     voxelwise_loss,
 )
@@ -190,6 +191,8 @@ class Trainer:
             if r.evenness:
                 even = evenness_loss(inner, case.scale_factor, case.normals is None)
                 loss = loss + r.evenness * even
+            if r.pattern:
+                loss = loss + r.pattern * pattern_loss(sr, lr, case.scale_factor)
             if case.mixed_up and r.shares:
                 *pair, wrong = case.mixed_up
                 loss = loss + r.shares * share_loss(sr, core, case.scale_factor, pair, wrong)

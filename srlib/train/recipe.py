@@ -36,6 +36,7 @@ class Recipe:
     evenness: float = 100.0  # weight of the evenness loss
     balance: float = 0.0  # weight of the balance loss
     shares: float = 100.0  # weight of the share loss, if there are phases that are mixed up
+    pattern: float = 0.0  # weight of the pattern loss
     noise_channels: int = 1
     width: int = 32
     blocks: int = 2  # residual blocks on the coarse grid
@@ -44,6 +45,7 @@ class Recipe:
     norm: bool = False  # batch normalisation in the generator, as in the published one
     renorm: bool = False  # its own statistics give way by and by, not at once at half time
     fine_noise: bool = True  # a noise value for every fine voxel reaches the last layers
+    texture: int = 0  # smooth random fields they get instead, made of these values; 0 for none
     hard: bool = False  # the critic sees the most likely phase, as the output has it
     recompute: bool = False  # layers in the backward pass: about half the memory
     ema: float = 0.998  # 0 keeps the last weights
@@ -57,7 +59,7 @@ class Recipe:
         counts = "iterations window batch rich generator_every width check_every check_edge"
         for least, names in (
             (1, counts),
-            (0, "halo crop warmup noise_channels finish match blocks critic_steps"),
+            (0, "halo crop warmup noise_channels finish match blocks critic_steps texture"),
         ):
             for name in names.split():
                 value = getattr(self, name)
@@ -66,7 +68,7 @@ class Recipe:
                         f"{name} must be a whole number, {least} or more, not {value!r}"
                     )
         rates = "lr_generator lr_critic penalty weight gate temperature evenness balance shares"
-        for name in [*rates.split(), "ema", "stop_below"]:
+        for name in [*rates.split(), "pattern", "ema", "stop_below"]:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value >= 0:
                 raise ValueError(f"{name} must be a number, 0 or more, not {value!r}")
@@ -151,6 +153,7 @@ def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
             finish=recipe.finish,
             fine_noise=recipe.fine_noise and recipe.noise_channels > 0,
             norm=recipe.norm,
+            texture=recipe.texture if recipe.fine_noise and recipe.noise_channels else 0,
         )
         generator.recompute = recipe.recompute
     make = models.PaperCritic if recipe.network == "paper" else models.LaptopCritic
@@ -213,6 +216,7 @@ MERGED_AT_EIGHT = AT_EIGHT | {
 MIXED_UP_AT_EIGHT = {
     "norm": True,
     "noise_channels": 8,
+    "texture": 2,
     "critic_steps": 3,
     "slices": 4,
     "match": 16,
@@ -221,9 +225,10 @@ MIXED_UP_AT_EIGHT = {
     "temperature": 5.0,
     "gate": 0.02,
     "shares": 1000.0,
+    "pattern": 100.0,
     "evenness": 10.0,
-    "iterations": 2000,
-    "check_every": 250,
+    "iterations": 2400,
+    "check_every": 120,
     "check_edge": 32,
     "ema": 0.995,
 }

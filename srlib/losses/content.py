@@ -1,4 +1,4 @@
-"""The terms of the objectives, one function each."""
+"""What is held to the coarse volume, or to known statistics, without a critic."""
 
 from fractions import Fraction
 
@@ -122,70 +122,6 @@ def share_loss(
     return F.mse_loss(found, seen)
 
 
-def gradient_penalty(
-    critic, real: Tensor, fake: Tensor, weight: float = 10.0, generator=None
-) -> Tensor:
-    r"""Keep the critic's slope near one between real and fake images.
-
-    .. math:: \lambda\ \mathrm{E}\big[(\lVert\nabla_{\hat x} D(\hat x)\rVert_2 - 1)^2\big],
-              \qquad \hat x = \epsilon\,x + (1-\epsilon)\,\tilde x
-
-    SuperRes, Algorithm 1 line 17. Real and fake images are paired at random; where one batch is
-    larger, a random part of it is used.
-
-    Args:
-        critic: Callable from images to scores.
-        real: Shape ``(B, C, H, W)``.
-        fake: Shape ``(B', C, H, W)``.
-        weight: The coefficient lambda.
-        generator: ``torch.Generator`` on the CPU for the pairing and epsilon.
-
-    Returns:
-        Scalar >= 0; 0 when every slope is one.
-    """
-    if real.shape[1:] != fake.shape[1:]:
-        raise ValueError(
-            f"real {tuple(real.shape)} and fake {tuple(fake.shape)} images differ in phases or size"
-        )
-    n = min(len(real), len(fake))
-
-    def part(batch: Tensor) -> Tensor:
-        return batch.detach()[torch.randperm(len(batch), generator=generator)[:n].to(batch.device)]
-
-    epsilon = torch.rand((n,) + (1,) * (real.ndim - 1), generator=generator).to(real)
-    mixed = (epsilon * part(real) + (1 - epsilon) * part(fake)).requires_grad_()
-    (slope,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
-    return weight * (slope.flatten(1).float().norm(dim=1) - 1).square().mean()
-
-
-def critic_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """Wasserstein loss of the critic, ``D(fake) - D(real)``, means over the batches.
-
-    SuperRes, Algorithm 1 line 18; add :func:`gradient_penalty`. Its negative is the critic's gap.
-    """
-    return fake_scores.float().mean() - real_scores.float().mean()
-
-
-def generator_loss(
-    fake_scores: Tensor, voxelwise: Tensor, weight: float = 10.0, gate: float = 0.005
-) -> Tensor:
-    r"""Loss of the generator: style from the critic, content from the coarse volume.
-
-    .. math:: l_G = -D(\tilde x) + \begin{cases} 0 & l_{vw} < b\\ c\,l_{vw} & \text{else}
-              \end{cases}
-
-    SuperRes, Algorithm 1 lines 9 to 13.
-
-    Args:
-        fake_scores: Critic scores of generated slices.
-        voxelwise: The scalar of :func:`voxelwise_loss`.
-        weight: c, 10 in the paper.
-        gate: b, 0.005 in the paper: below it the anchor is silent.
-    """
-    style = -fake_scores.float().mean()
-    return style if voxelwise < gate else style + weight * voxelwise
-
-
 def evenness_loss(sr: Tensor, scale_factor: float | Fraction, isotropic: bool = True) -> Tensor:
     r"""Unevenness of the interface density over directions and positions in a coarse voxel.
 
@@ -213,6 +149,48 @@ def evenness_loss(sr: Tensor, scale_factor: float | Fraction, isotropic: bool = 
     density = torch.stack(profiles)
     mean = density.mean() if isotropic else density.mean(1, keepdim=True)
     return (density / mean.detach().clamp_min(1e-6) - 1).square().mean()
+
+
+def pattern_loss(sr: Tensor, lr: Tensor, scale_factor: int) -> Tensor:
+    r"""How much of a volume is a pattern that repeats in every coarse voxel.
+
+    .. math:: L = \sum_{q,p} \frac{1}{s^3} \sum_r \frac{\big(\sum_i d_{ipr}\big)^2 -
+              \sum_i d_{ipr}^2}{N_q (N_q - 1)}, \qquad d_{ipr} = x_{ipr} - \bar x_{qp}
+
+    over coarse voxels i of phase q that have the phase of their six neighbours, fine phases p and
+    places r in a coarse voxel. It is an estimate of the variance over r of the mean of a phase at
+    that place: 0 on average for texture that does not know the coarse grid, however strong it is.
+    A network that shuffles channels into pixels does know it. Ours: not in the papers.
+
+    Args:
+        sr: Phase probabilities in [0, 1], shape ``(B, n, s*D, s*H, s*W)``.
+        lr: One-hot phases ``(B, m, D, H, W)``, or with voxels around these.
+        scale_factor: s, a whole number.
+
+    Returns:
+        Scalar, on average >= 0; phases with fewer than four such voxels do not count.
+    """
+    s, (b, n, *sizes) = int(scale_factor), sr.shape
+    d, h, w = (k // s for k in sizes)
+    inside, around = lr.bool(), F.pad(lr.bool(), (1,) * 6)
+    for axis in (2, 3, 4):
+        for step in (-1, 1):
+            inside = inside & around.roll(step, axis)[..., 1:-1, 1:-1, 1:-1]
+    halo = [(k - v) // 2 for k, v in zip(lr.shape[2:], (d, h, w), strict=True)]
+    inside = inside[(..., *(slice(a, a + v) for a, v in zip(halo, (d, h, w), strict=True)))]
+    inside = inside.movedim(1, -1).flatten(0, 3)
+    blocks = sr.float().view(b, n, d, s, h, s, w, s).permute(0, 2, 4, 6, 1, 3, 5, 7)
+    blocks = blocks.reshape(b * d * h * w, n, s**3)
+    loss = blocks.new_zeros(())
+    for phase in range(lr.shape[1]):
+        found = blocks[inside[:, phase]]
+        count = len(found)
+        if count < 4:
+            continue
+        apart = found - found.mean((0, 2), keepdim=True)
+        power = apart.sum(0).square() - apart.square().sum(0)
+        loss = loss + power.mean(1).sum() / (count * (count - 1))
+    return loss
 
 
 def balance_loss(sr: Tensor, shares: Tensor, wanted: Tensor) -> Tensor:
@@ -265,46 +243,3 @@ def berhu(found: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Tensor:
         return loss.mean()
     mask = mask.to(loss).expand_as(loss)
     return (loss * mask).sum() / mask.sum().clamp_min(1)
-
-
-def hinge(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    r"""Hinge loss of a critic, :math:`E[\max(0, 1-D(x))] + E[\max(0, 1+D(\tilde x))]`.
-
-    For the GAN that InDI is compared with; its generator minimises minus the mean fake score. The
-    paper does not say which adversarial loss it used (GAP-29).
-    """
-    return F.relu(1 - real_scores.float()).mean() + F.relu(1 + fake_scores.float()).mean()
-
-
-def logistic(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    r"""Logistic loss of a critic, :math:`E[\log(1+e^{-D(x)})] + E[\log(1+e^{D(\tilde x)})]`.
-
-    StyleGAN2's. Its generator minimises the non-saturating :func:`deceit`.
-    """
-    return F.softplus(-real_scores.float()).mean() + F.softplus(fake_scores.float()).mean()
-
-
-def deceit(fake_scores: Tensor) -> Tensor:
-    r"""Non-saturating loss of a generator, :math:`E[\log(1+e^{-D(\tilde x)})]` (StyleGAN2)."""
-    return F.softplus(-fake_scores.float()).mean()
-
-
-def r1_penalty(critic, real: Tensor, weight: float = 1.0) -> Tensor:
-    r"""Keep the critic flat around real images.
-
-    .. math:: R_1 = \frac{\gamma}{2}\,\mathrm{E}\big[\lVert\nabla_x D(x)\rVert_2^2\big]
-
-    Mescheder et al. (2018). StyleGAN2 computes it at every 16th step only and makes up for it by
-    the weight (lazy regularisation).
-
-    Args:
-        critic: Callable from images to scores.
-        real: Shape ``(B, C, H, W)``.
-        weight: The coefficient gamma, times the steps from one use to the next.
-
-    Returns:
-        Scalar >= 0; 0 when the critic is flat.
-    """
-    real = real.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
-    return weight / 2 * slope.float().square().sum((1, 2, 3)).mean()
