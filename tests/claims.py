@@ -429,12 +429,16 @@ def template(values: dict) -> None:
 
 def rock_x8(values: dict) -> None:
     scan, runs = values["scan"]["0"], [r["0"] for r in values["runs"].values()]
+    voted = values["voted"]["0"]
+    assert voted["mixed up"] < 0.5 * scan["mixed up"], "neighbours know better"
     for run in runs:
         assert run["mixed up"] < 2 / 3 * scan["mixed up"], "a third of the error is put right"
         assert run["two-point"] < 0.7 * scan["two-point"]
         assert abs(run["pore, points"]) < 3 and abs(run["clay, points"]) < 3
         assert 0.3 < run["small pores"] < 3 and scan["small pores"] < 0.05
-        assert abs(run["surface of clay %"]) < abs(scan["surface of clay %"])
+        for phase in ("pore", "quartz", "feldspar", "clay"):
+            name = f"surface of {phase} %"
+            assert abs(run[name]) < 0.8 * min(abs(scan[name]), abs(voted[name]))
     assert values["shuffled"] > 1.5 * runs[0]["mixed up"], "minerals come from the scan"
     changed = values["changed by noise"]
     assert 0.001 < changed["all"] < 0.1 and changed["quartz"] < changed["clay"]

@@ -176,11 +176,11 @@ def test_sr19_critic_k_is_fed_slices_with_normal_k(anode, monkeypatch):
     monkeypatch.setattr(t, "generator", lambda *_: volume)
     seen = []
 
-    def spy(critic, real, fake, *rest, penalty=adversarial.gradient_penalty):
+    def spy(critic, real, fake, *rest, penalty=adversarial.losses.gradient_penalty):
         seen.append((t.critics.index(critic), real, fake))
         return penalty(critic, real, fake, *rest)
 
-    monkeypatch.setattr(adversarial, "gradient_penalty", spy)
+    monkeypatch.setattr(adversarial.losses, "gradient_penalty", spy)
     t.iteration = 1
     t.step()
     assert [k for k, *_ in seen] == [0, 0, 1, 1, 2, 2]
@@ -335,11 +335,17 @@ def test_me12_sr15_the_critic_learns_to_score_real_images_higher(anode):
 
 def test_sr15_the_critic_is_updated_with_gap_and_penalty(anode, monkeypatch):
     t, losses, terms = trainer(anode, critic_steps=1), [], []
-    update, penalty, gap = t.update, adversarial.gradient_penalty, adversarial.critic_loss
-    monkeypatch.setattr(
-        adversarial, "gradient_penalty", lambda *a: terms.append(penalty(*a)) or terms[-1]
+    update, penalty, gap = (
+        t.update,
+        adversarial.losses.gradient_penalty,
+        adversarial.losses.critic_loss,
     )
-    monkeypatch.setattr(adversarial, "critic_loss", lambda *a: terms.append(gap(*a)) or terms[-1])
+    monkeypatch.setattr(
+        adversarial.losses, "gradient_penalty", lambda *a: terms.append(penalty(*a)) or terms[-1]
+    )
+    monkeypatch.setattr(
+        adversarial.losses, "critic_loss", lambda *a: terms.append(gap(*a)) or terms[-1]
+    )
     monkeypatch.setattr(t, "update", lambda o, loss: losses.append(loss.item()) or update(o, loss))
     log = t.step()
     assert losses[0] == pytest.approx(sum(x.item() for x in terms))
@@ -764,13 +770,13 @@ def test_slicegan_a_case_without_a_coarse_volume_makes_volumes_from_noise_alone(
 @pytest.mark.parametrize("hard", [True, False])
 def test_a_hard_critic_sees_phases_and_the_generator_still_learns(anode, monkeypatch, hard):
     t, fakes = trainer(anode, hard=hard, fine_noise=True), []
-    penalty = adversarial.gradient_penalty
+    penalty = adversarial.losses.gradient_penalty
 
     def spy(critic, real, fake, *rest):
         fakes.append(fake.detach())
         return penalty(critic, real, fake, *rest)
 
-    monkeypatch.setattr(adversarial, "gradient_penalty", spy)
+    monkeypatch.setattr(adversarial.losses, "gradient_penalty", spy)
     before = weights(t.generator)
     t.step()
     whole = all((f - f.round()).abs().max() < 1e-5 for f in fakes)

@@ -10,20 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from srlib import checkpoint, metrics, results
+from srlib import checkpoint, losses, metrics, results
 from srlib.data import Case, most_mixed, one_hot, sample_cubes, sample_squares, slice_volume
 from srlib.degrade import exact_scale
 from srlib.infer import generate, superres
-from srlib.losses import (
-    balance_loss,
-    critic_loss,
-    evenness_loss,
-    generator_loss,
-    gradient_penalty,
-    pattern_loss,
-    share_loss,
-    voxelwise_loss,
-)
 from srlib.precision import autocast, number_format
 from srlib.train.processes import mean_of_all, same_on_all
 from srlib.train.quality import quality
@@ -167,8 +157,8 @@ class Trainer:
                 real = self.squares(fake, axes[0], rng)  # line 16
                 real = real.contiguous(memory_format=torch.channels_last)
                 with amp:
-                    penalty = gradient_penalty(critic, real, fake, r.penalty, rng)  # line 17
-                    gap = critic_loss(critic(real), critic(fake))  # line 18
+                    penalty = losses.gradient_penalty(critic, real, fake, r.penalty, rng)  # line 17
+                    gap = losses.critic_loss(critic(real), critic(fake))  # line 18
                 self.update(optimiser, gap + penalty)  # line 19
                 log["gap"] -= gap.item() / r.critic_steps / len(groups)
                 log["penalty"] += penalty.item() / r.critic_steps / len(groups)
@@ -178,7 +168,7 @@ class Trainer:
             spare = (case.spare or 0.0) * min(1.0, self.iteration / SPARING)
             pair = case.mixed_up and case.mixed_up[:2]
             how = case.mode, self.phase_map, r.temperature, case.one_sided, spare, pair
-            anchor = voxelwise_loss(sr, core, case.scale_factor, *how)  # line 9
+            anchor = losses.voxelwise_loss(sr, core, case.scale_factor, *how)  # line 9
         log["voxelwise"], log["anchored"] = anchor.item(), float(anchor >= r.gate)
         log["content"] = r.weight * log["voxelwise"] * log["anchored"]
         if update:
@@ -187,20 +177,20 @@ class Trainer:
                     critic(cut(axes)) for critic, axes in zip(self.critics, groups, strict=True)
                 ]
             scores = torch.cat(scores) if r.critic_steps else anchor.new_zeros(3)
-            loss = generator_loss(scores, anchor, r.weight, r.gate)  # lines 10 to 13
+            loss = losses.generator_loss(scores, anchor, r.weight, r.gate)  # lines 10 to 13
             if r.evenness:
-                even = evenness_loss(inner, case.scale_factor, case.normals is None)
+                even = losses.evenness_loss(inner, case.scale_factor, case.normals is None)
                 loss = loss + r.evenness * even
             if r.pattern:
-                loss = loss + r.pattern * pattern_loss(sr, lr, case.scale_factor)
+                loss = loss + r.pattern * losses.pattern_loss(sr, lr, case.scale_factor)
             if case.mixed_up and r.shares:
                 *pair, wrong = case.mixed_up
-                loss = loss + r.shares * share_loss(sr, core, case.scale_factor, pair, wrong)
+                loss = loss + r.shares * losses.share_loss(sr, core, case.scale_factor, pair, wrong)
             if r.balance:
                 found = torch.bincount(inner.argmax(1).flatten(), minlength=n) / inner[:, 0].numel()
                 found = mean_of_all(found)
                 self.shares += 0.01 * (found - self.shares)
-                loss = loss + r.balance * balance_loss(inner, self.shares, self.wanted)
+                loss = loss + r.balance * losses.balance_loss(inner, self.shares, self.wanted)
             self.update(self.optimisers[0], loss)  # line 14
             self.ema.update_parameters(self.generator)
             log["scores"] = [x.item() for x in scores.detach().float().view(3, -1).mean(1)]
