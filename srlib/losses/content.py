@@ -169,7 +169,15 @@ def pattern_loss(sr: Tensor, lr: Tensor, scale_factor: int) -> Tensor:
 
     Returns:
         Scalar, on average >= 0; phases with fewer than four such voxels do not count.
+
+    Raises:
+        ValueError: if the scale factor is not a whole number.
     """
+    if int(scale_factor) != scale_factor:
+        raise ValueError(
+            f"a coarse voxel of {float(scale_factor):g} fine voxels an edge has no places that "
+            "repeat: use pattern=0"
+        )
     s, (b, n, *sizes) = int(scale_factor), sr.shape
     d, h, w = (k // s for k in sizes)
     inside, around = lr.bool(), F.pad(lr.bool(), (1,) * 6)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srlib.degrade import exact_scale
+from srlib.degrade import exact_scale, gaussian_kernel
 from srlib.models.again import again, in_slabs
 from srlib.models.layers import (
     CHANNELS_LAST,
@@ -15,7 +15,6 @@ from srlib.models.layers import (
     Conv3d,
     Residual,
     cut,
-    gaussian,
     rise,
     upsample,
 )
@@ -132,7 +131,8 @@ class LaptopGenerator(nn.Module):
             self.texture = nn.Conv3d(1, texture, FILTER, bias=False)
             with torch.no_grad():
                 for k, field in enumerate(self.texture.weight):
-                    field.copy_(gaussian(1 + 0.6 * k, FILTER))
+                    start = gaussian_kernel(scale, 1 + 0.6 * k, FILTER)
+                    field.copy_(start / start.norm())  # white noise keeps its variance
         if finish:
             self.finish = nn.Sequential(
                 Conv3d(n_phases + (texture or self.fine_noise), finish),
@@ -140,8 +140,9 @@ class LaptopGenerator(nn.Module):
                 Conv3d(finish, n_phases),
             )
             with torch.no_grad():
-                self.finish[0].weight[:, n_phases:] *= LOUD if texture else 1
                 self.finish[-1].weight.mul_(2 if texture else 0.25)
+                if texture:
+                    self.finish[0].weight[:, n_phases:] *= LOUD
                 self.finish[-1].bias.zero_()
         self.mix = None
         if skip:

@@ -35,13 +35,6 @@ def upsample(x: Tensor, factor: float | Fraction, registration: str) -> Tensor:
     return F.interpolate(x, size=size, mode="trilinear", align_corners=True)[..., :-1, :-1, :-1]
 
 
-def gaussian(sigma: float, edge: int) -> Tensor:
-    """A filter ``(edge, edge, edge)`` that leaves white noise its variance."""
-    line = torch.exp(-((torch.arange(edge) - edge // 2) ** 2) / (2 * sigma**2))
-    cube = line[:, None, None] * line[:, None] * line
-    return cube / cube.norm()
-
-
 def cut(x: Tensor, origin: list[int], start: list[int], size: tuple[int, ...]) -> Tensor:
     """The part of ``x`` of a size from voxel ``start`` on, where ``x`` starts at ``origin``."""
     places = zip(origin, start, size, strict=True)
