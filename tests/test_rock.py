@@ -245,3 +245,19 @@ def test_a_vote_without_noise_changes_little_and_of_nothing_nothing():
     for impossible in (((1, 1), 0.1), ((1, 2), 0.5), ((1, 2), 0.1, 0.0)):
         with pytest.raises(ValueError, match="pair must be two phases, wrong a share"):
             vote(halves, *impossible)
+
+
+def test_the_recipe_makes_texture_of_noise_and_a_pattern_has_a_price(case):
+    how = dict(width=4, window=48, slices=2, critic_steps=0, norm=True, fine_noise=True)
+
+    def after_a_step(**more) -> torch.nn.Module:
+        trainer = train.adversarial.Trainer(
+            case, train.Recipe(**how | more), 0, torch.device("cpu")
+        )
+        trainer.step()
+        return trainer.generator
+
+    assert after_a_step(texture=2).texture.out_channels == 2
+    assert after_a_step(texture=2, noise_channels=0).texture is None, "without noise there is none"
+    dear, free = (after_a_step(pattern=price).head.weight for price in (100.0, 0.0))
+    assert not torch.equal(dear, free)
