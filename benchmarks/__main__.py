@@ -36,7 +36,7 @@ def main() -> int:
             text = value if isinstance(value, str) else results.number(value)
             print(f"{name:<16} {what:<58} {text:>12}", flush=True)
     path = results.write(
-        "bench",
+        "-".join(["bench", *chosen.names]),
         measured,
         profile="laptop",
         source="twin",

@@ -74,20 +74,28 @@ class Case:
             )
         if not isinstance(self.hr, list | tuple) or not self.hr:
             raise ValueError("hr must be a list of at least one fine image")
-        fine = set().union(*(_check_labels(image, n, "fine image", 2) for image in self.hr))
+        found = [_check_labels(image, n, "fine image", 2, len(self.hr) > 1) for image in self.hr]
+        fine = set().union(*found)
+        if len(fine) == 1:
+            raise ValueError(
+                f"the fine images have one phase only ({min(fine)}): there is nothing to learn"
+            )
         if self.lr is None and m:
             raise ValueError(
                 f"lr_phases are {self.lr_phases} but there is no coarse volume: give lr"
             )
         coarse = [] if self.lr is None else _check_labels(self.lr, m, "coarse volume", 3)
-        for number, image in enumerate(self.hr):
-            lacks = [p for phase, p in enumerate(self.phases) if phase not in image]
-            if lacks and len(fine) == n:  # another image has them
-                warnings.warn(
-                    f"fine image {number} has no {lacks[0]!r}: if its file should have, read every "
-                    "image with read_labels(path, labels=[value of phase 0, of phase 1, ...])",
-                    stacklevel=3,
-                )
+        lacking = [k for k, has in enumerate(found) if len(has) < n]
+        if lacking and len(fine) == n:  # another image has it
+            first = lacking[0]
+            (lacks, *_) = (p for phase, p in enumerate(self.phases) if phase not in found[first])
+            others = f", and others lack phases, {len(lacking)} of {len(found)} in all"
+            warnings.warn(
+                f"fine image {first} has no {lacks!r}{others * (len(lacking) > 1)}: if its file "
+                "should have, read every image with read_labels(path, labels=[value of phase 0, "
+                "of phase 1, ...])",
+                stacklevel=3,
+            )
         for what, names, there in (
             ("phases", self.phases, fine),
             ("lr_phases", self.lr_phases, coarse),
@@ -203,7 +211,10 @@ class Case:
         return [voxels.hexdigest(), how]
 
 
-def _check_labels(labels: np.ndarray, n: int, what: str, ndim: int) -> list[int]:
+def _check_labels(
+    labels: np.ndarray, n: int, what: str, ndim: int, plain: bool = False
+) -> list[int]:
+    """The phases that are there; ``plain`` lets a single one pass."""
     if not isinstance(labels, np.ndarray) or labels.ndim != ndim:
         kind = f"{type(labels).__name__} of shape {getattr(labels, 'shape', 'unknown')}"
         mend = "save the stack as one file of many pages" if ndim == 3 else "take one slice of it"
@@ -223,7 +234,7 @@ def _check_labels(labels: np.ndarray, n: int, what: str, ndim: int) -> list[int]
             f"the {what} has phases {voxels} but only {n} are named: name the others, remove stray "
             "ones, or make phases of grey values by encode_labels"
         )
-    if len(found) == 1:
+    if len(found) == 1 and not plain:
         raise ValueError(f"the {what} has one phase only ({found[0]}): there is nothing to learn")
     return found
 

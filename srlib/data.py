@@ -205,13 +205,14 @@ def most_mixed(lr: Tensor, count: int) -> Tensor:
 
 def sample_squares(images: list[np.ndarray], edge: int, n: int, generator=None) -> np.ndarray:
     """``n`` squares ``(n, edge, edge)`` of a list of images, every position as likely."""
-    rooms = [float(np.prod(np.maximum(np.subtract(i.shape, edge - 1), 0))) for i in images]
-    if not sum(rooms):
+    shapes = np.array([i.shape for i in images])
+    rooms = (shapes - edge + 1.0).clip(0).prod(1)
+    if not rooms.any():
         raise ValueError(
             f"a window of {edge} pixels does not fit into any fine image (largest: "
             f"{max((i.shape for i in images), key=min)}): use larger images or a smaller window"
         )
-    which = torch.multinomial(torch.tensor(rooms), n, replacement=True, generator=generator)
+    which = torch.multinomial(torch.from_numpy(rooms), n, replacement=True, generator=generator)
     out = np.empty((n, edge, edge), np.uint8)
     for i, k in enumerate(which.tolist()):
         y, x = _starts(images[k].shape, edge, 1, generator)[0]

@@ -1,6 +1,7 @@
 """Signs that a super-resolution has failed (Rock x8: lack of diversity, geometry that drifts).
 
-Each looks at volumes only, so it can be asked of any network, and answers with a sentence or None.
+Each looks at volumes, or images, only, so it can be asked of any network; those that judge answer
+with a sentence or None.
 The third sign of the paper, memory that does not suffice, is :func:`srlib.memory.check`, before
 anything is allocated.
 """
@@ -8,9 +9,11 @@ anything is allocated.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
+from scipy import fft, ndimage
+from scipy.special import entr
 
 from srlib import metrics
+from srlib.case import symmetries
 
 LEAST_CHANGED = 0.005  # share of the voxels that another noise must change
 LEAST_LEFT = 0.5  # of the share that a phase should have
@@ -74,6 +77,42 @@ def shift(
         centre = (np.array(ndimage.center_of_mass(fine)) + 0.5) / s - 0.5
         distances.append(float(np.linalg.norm(centre - ndimage.center_of_mass(body))))
     return float(np.median(distances)) if distances else float("nan")
+
+
+def likeness(
+    squares: Sequence[np.ndarray], images: Sequence[np.ndarray], most: int = 16
+) -> np.ndarray:
+    """How much of a square is somewhere in the images, in any mirror or quarter turn.
+
+    Squares of a network that has learnt its images by heart are in them; others are as alike as
+    squares of other images.
+
+    Args:
+        squares: Phases ``(E, E)``, N of them.
+        images: Phases ``(H, W)`` each, E or larger.
+        most: How many squares to look for, those whose phases are most mixed: one of a single
+            phase is in every image.
+
+    Returns:
+        For each of these the share of the pixels that agree at the best place, 0 to 1.
+    """
+    phases = range(1 + max(int(x.max()) for x in (*squares, *images)))
+    shares = np.array([[np.mean(square == p) for p in phases] for square in squares])
+    order = np.argsort(-entr(shares).sum(1), kind="stable")
+    squares = [squares[k] for k in order[:most]]
+    best = np.zeros(len(squares))
+    for image in images:
+        spectra = [fft.rfft2((image == p).astype(np.float32)) for p in phases]
+        for k, square in enumerate(squares):
+            room = tuple(n - m + 1 for n, m in zip(image.shape, square.shape, strict=True))
+            if min(room) < 1:
+                raise ValueError(f"a square {square.shape} does not fit into {image.shape}")
+            for turned in symmetries(square):
+                parts = [fft.rfft2((turned == p).astype(np.float32), image.shape) for p in phases]
+                both = sum(a * b.conj() for a, b in zip(spectra, parts, strict=True))
+                same = fft.irfft2(both, image.shape)[: room[0], : room[1]]
+                best[k] = max(best[k], float(same.max()) / square.size)
+    return best
 
 
 def collapsed(samples: Sequence[np.ndarray], wanted: np.ndarray) -> str | None:

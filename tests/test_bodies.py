@@ -69,3 +69,26 @@ def test_class_errors_of_what_the_truth_has_none_of_are_no_numbers():
     )
     assert np.isnan(found["surface of pore %"]) and np.isnan(found["small pores"])
     assert found["surface of quartz %"] == 0
+
+
+def test_errors_of_images_are_zero_for_the_same_and_signed_for_others():
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 3, (20, 8, 8))
+    truth = np.kron(coarse, np.ones((1, 8, 8), int)).astype(np.uint8)
+    names, how = ["pore", "a", "b"], dict(max_lag=20, below=100)
+    same = metrics.image_errors(truth[::-1], truth, names, **how)
+    assert all(same[k] == pytest.approx(0) for k in same if "points" in k or "surface" in k)
+    assert same["two-point"] < 1e-9
+    assert same["variety"] == same["small pores"] == pytest.approx(1)
+    more = truth.copy()
+    more[truth == 2] = 0
+    found = metrics.image_errors(more, truth, names, **how)
+    assert found["pore, points"] == pytest.approx(100 * np.mean(truth == 2))
+    assert found["surface of b %"] == -100 and found["surface of a %"] == pytest.approx(0)
+    specks = truth.copy()
+    specks[:, 4::8, 4::8] = np.where(truth[:, 4::8, 4::8] == 1, 0, truth[:, 4::8, 4::8])
+    assert metrics.image_errors(specks, truth, names, **how)["small pores"] > 2
+    alike = np.repeat(truth[:1], 20, 0)
+    assert metrics.image_errors(alike, truth, names, **how)["variety"] == 0
+    with pytest.raises(ValueError, match="squares of one size"):
+        metrics.image_errors(truth[:, :32], truth, names)

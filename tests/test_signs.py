@@ -75,3 +75,18 @@ def test_rk13_rk14_each_sign_fires_on_a_network_that_lacks_something_and_not_on_
     assert found["rock-twin-0"] == (None, None)
     assert "all alike" in found["study-rock-no-noise-0"][0]
     assert "do not come back" in found["study-rock-no-anchor-0"][1]
+
+
+def test_a_copy_is_found_turned_and_in_any_place_and_another_rock_is_not_one(case):
+    rng = np.random.default_rng(0)
+    image, other = (rng.integers(0, 3, (40, 50)).astype(np.uint8) for _ in range(2))
+    copy = np.rot90(image[5:21, 30:46])[:, ::-1]
+    plain = np.zeros((16, 16), np.uint8)
+    wrong = copy.copy()
+    wrong[:4] = (wrong[:4] + 1) % 3
+    found = signs.likeness([plain, copy, wrong], [other, image], 2)
+    assert np.allclose(sorted(found), [0.75, 1.0])
+    assert signs.likeness([copy], [other])[0] < 0.6
+    assert signs.likeness([plain], [case.hr[0] * 0])[0] == pytest.approx(1)
+    with pytest.raises(ValueError, match="does not fit into"):
+        signs.likeness([image], [copy])

@@ -14,9 +14,10 @@ from benchmarks import (
     facet_study,
     recipe_study,
     rock_study,
+    style_study,
 )
 from benchmarks.study import sweep
-from srlib import data, infer, results, rock, train
+from srlib import data, infer, models, results, rock, train
 
 
 def test_sweep_makes_what_is_missing(tmp_path, monkeypatch):
@@ -50,8 +51,22 @@ def test_arms_are_recipes(study):
         assert (replace(base, **changes) == base) == (not changes), arm
 
 
-def test_rock_arms_fit_the_case(monkeypatch):
-    case = rock.case("twin", 0, edge=24, images=2, image_edge=16)
+@pytest.fixture(scope="module")
+def small_rock():
+    return rock.case("twin", 0, edge=24, images=2, image_edge=16)
+
+
+@pytest.fixture
+def squares(small_rock, monkeypatch):
+    """What stands for the images that a network has made."""
+    found = data.sample_squares(small_rock.hr, 64, 200, torch.Generator().manual_seed(0))
+    monkeypatch.setattr(rock_study, "made", lambda: found)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:fine image .* has no")
+def test_rock_arms_fit_the_case(monkeypatch, small_rock, squares):
+    case = small_rock
     base = replace(train.PROFILES["laptop"], **train.recipe.laptop_changes(case))
     for arm, how in rock_study.ARMS.items():
         changed = (
@@ -66,8 +81,11 @@ def test_rock_arms_fit_the_case(monkeypatch):
     assert len(found["slice"]) == 22 * 8
 
 
-def test_every_rock_arm_has_the_recipe_and_its_own_change(monkeypatch, tmp_path):
-    case, seen = rock.case("twin", 0, edge=24, images=2, image_edge=16), {}
+@pytest.mark.filterwarnings("ignore:fine image .* has no")
+def test_every_rock_arm_has_the_recipe_and_its_own_change(
+    monkeypatch, tmp_path, small_rock, squares
+):
+    case, seen = small_rock, {}
 
     class Stop(Exception):
         pass
@@ -83,6 +101,31 @@ def test_every_rock_arm_has_the_recipe_and_its_own_change(monkeypatch, tmp_path)
         with pytest.raises(Stop):
             rock_study.run(arm, 0, tmp_path)
         assert seen == train.recipe.MIXED_UP_AT_EIGHT | how.recipe, arm
+
+
+@pytest.mark.filterwarnings("ignore:fine image .* has no")
+def test_biased_images_are_some_of_those_made_and_have_more_pore(small_rock, squares):
+    plain, dark = (of(small_rock).wanted() for of in (rock_study.synthetic, rock_study.biased))
+    assert plain[0] + 0.05 <= dark[0] < plain[0] + 0.06
+    chosen = {image.tobytes() for image in rock_study.biased(small_rock).hr}
+    assert chosen < {square.tobytes() for square in squares}
+    assert len(rock_study.synthetic(small_rock).images(1)) == len(squares), "not turned again"
+
+
+@pytest.mark.filterwarnings("ignore:fine image .* has no")
+def test_style_arms_learn_from_what_they_say(monkeypatch, small_rock, tmp_path):
+    big = replace(small_rock, hr=[np.tile(image, (4, 4)) for image in small_rock.hr])
+    monkeypatch.setattr(style_study, "places", lambda: (big, big))
+    monkeypatch.setattr(style_study, "JUDGED", 20)
+    monkeypatch.setattr(style_study, "ALIKE", 2)
+    assert {image.shape for image in style_study.images("few-no-ada")} == {(32, 32)}
+    tiny = dict(edge=32, iterations=1, batch=4, latent=4, width=2, widest=4)
+    monkeypatch.setitem(style_study.ARMS, "few", tiny)
+    found = style_study.run("few", 0, tmp_path)
+    assert found["learnt from"]["likeness"] == 1 > found["errors"]["likeness"]
+    assert abs(found["others"]["pore, points"]) < 10
+    card = models.load(tmp_path / "few-0.safetensors").meta
+    assert card["ada"] and card["case"] == "rock" and card["voxel_nm"] == 437.5
 
 
 def test_facet_arms_are_cases():

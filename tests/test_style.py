@@ -37,7 +37,7 @@ ARROWS = {
     "nanoct": {"anode", "checkpoint", "tomography"},
     "register": set(),
     "rock": {"case", "data", "degrade", "twins"},
-    "signs": {"metrics"},
+    "signs": {"case", "metrics"},
     "prepare": {"nanoct", "register"},
     "restore": {"precision"},
     "interpolation": {"data", "degrade", "models"},

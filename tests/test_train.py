@@ -50,6 +50,14 @@ def anisotropic(case: data.Case) -> data.Case:
     return replace(case, hr=images, normals=[0, 1, 2], augment=(False, False, True))
 
 
+def test_a_training_takes_for_zero_what_a_processor_is_slow_with():
+    tiny = torch.full((4,), 1e-40)
+    torch.set_flush_denormal(False)
+    assert (2 * tiny > 0).all()
+    train.choose_device("cpu")
+    assert (2 * tiny == 0).all()
+
+
 def trainer(case: data.Case, seed: int = 0, **changes) -> Trainer:
     return Trainer(case, replace(PROFILES["smoke"], **{**TINY, **changes}), seed, CPU)
 

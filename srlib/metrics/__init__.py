@@ -31,7 +31,7 @@ from srlib.metrics.lines import (
     two_point,
 )
 from srlib.metrics.stokes import DARCY, permeability
-from srlib.metrics.tables import class_errors, descriptors, errors_percent
+from srlib.metrics.tables import class_errors, descriptors, errors_percent, image_errors
 from srlib.metrics.thickness import thin_parts
 from srlib.metrics.transport import percolates, tortuosity_factor, transport_efficiency
 
@@ -51,6 +51,7 @@ __all__ = [
     "formation_factor",
     "grid_imprint",
     "hashin_shtrikman",
+    "image_errors",
     "interphase_areas",
     "mixed_up",
     "network_permeability",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srlib.metrics.bodies import mixed_up, small_bodies, surface_areas
-from srlib.metrics.faces import volume_fractions
+from srlib.metrics.faces import interphase_areas, volume_fractions
 from srlib.metrics.labels import check_labels
 from srlib.metrics.lines import chord_lengths, reach_probability, two_point
 
@@ -92,4 +92,60 @@ def class_errors(
         | {f"surface of {name} %": 100 * float(e) for name, e in zip(phases, surface, strict=True)}
         | {"two-point": float(max(gaps)), "mixed up": mixed_up(found, truth, pair)}
         | {"small pores": ratio}
+    )
+
+
+def image_errors(
+    found: NDArray,
+    truth: NDArray,
+    phases: Sequence[str],
+    *,
+    below: int = 64,
+    max_lag: int = 40,
+) -> dict[str, float]:
+    """Errors of images of a material against others of it, class by class.
+
+    Args:
+        found, truth: Images of phases ``0 .. n-1``, ``(N, H, W)`` and ``(M, H, W)``.
+        phases: Their names; the first is pore.
+        below: Pixels of a small pore.
+        max_lag: Largest distance of the two-point functions, in pixels.
+
+    Returns:
+        ``"pore, points"`` ..., ``"surface of pore %"`` ... and ``"two-point"``, as in
+        :func:`class_errors`; ``"variety"``, how much a volume fraction varies from image to image,
+        to one of the true standard deviation, mean of the phases; ``"small pores"``, to one true
+        one. Of what the truth has none of, NaN or infinite.
+
+    Raises:
+        ValueError: if the images differ in size.
+    """
+    if found.ndim != 3 or truth.ndim != 3 or found.shape[1:] != truth.shape[1:]:
+        raise ValueError(
+            f"images {found.shape} and {truth.shape} must be (N, H, W) and (M, H, W): cut squares "
+            "of one size, see sample_squares"
+        )
+
+    def measured(images: NDArray) -> tuple[NDArray, ...]:
+        n = len(phases)
+        shares = np.stack([(images == p).mean((1, 2)) for p in range(n)])
+        surface = np.zeros(n)
+        for axis in (1, 2):
+            for pair, area in interphase_areas(images, n, axis).items():
+                surface[list(pair)] += area
+        curves = [[two_point(images, p, p, axis, max_lag) for axis in (1, 2)] for p in range(n)]
+        apart = np.ones((2 * len(images), *images.shape[1:]), images.dtype)  # pores end at a plane
+        apart[::2] = images
+        small = np.asarray(small_bodies(apart, 0, below)[0])
+        return shares.mean(1), surface, np.mean(curves, 1), shares.std(1), small
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        one, other = measured(found), measured(truth)
+        ratios = [a / b for a, b in zip(one, other, strict=True)]
+    points = 100 * (one[0] - other[0])
+    return (
+        {f"{name}, points": float(e) for name, e in zip(phases, points, strict=True)}
+        | {f"surface of {p} %": 100 * float(e - 1) for p, e in zip(phases, ratios[1], strict=True)}
+        | {"two-point": float(np.abs(one[2] - other[2]).max())}
+        | {"variety": float(ratios[3].mean()), "small pores": float(ratios[4])}
     )
