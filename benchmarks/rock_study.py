@@ -57,6 +57,8 @@ class Arm:
     case: Callable = Case.cleaned
 
 
+# Without an anchor nothing but quartz is left in the end; with a price on fractions, feldspar.
+NO_ANCHOR = {"weight": 0.0, "shares": 0.0, "match": 0, "balance": 10.0, "iterations": 1300}
 ARMS = {
     "recipe": Arm(),
     "raw": Arm(case=raw),
@@ -66,8 +68,7 @@ ARMS = {
     "no-shares": Arm(case=lambda case: replace(case.cleaned(), mixed_up=None)),
     "no-texture": Arm({"texture": 0}),
     "no-noise": Arm({"noise_channels": 0}),
-    # Without an anchor, longer training ended with nothing but quartz.
-    "no-anchor": Arm({"weight": 0.0, "shares": 0.0, "match": 0, "iterations": 1300}),
+    "no-anchor": Arm(NO_ANCHOR),
     "no-critic": Arm({"critic_steps": 0, "match": 0}),
 }
 

@@ -20,7 +20,7 @@ from srlib.data import sample_squares
 JUDGED = 1000  # squares that are measured
 ALIKE = 16  # of which so many are looked for in the images
 
-SMALL = {"edge": 32, "iterations": 1000}
+SMALL = {"edge": 32, "iterations": 4000}
 ARMS = {"ada": {}, "few": SMALL, "few-no-ada": SMALL}
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from benchmarks import (
     ablation_judge,
     ablation_study,
     augmentation_study,
+    cascade_study,
     facet_study,
     recipe_study,
     rock_study,
@@ -126,6 +128,29 @@ def test_style_arms_learn_from_what_they_say(monkeypatch, small_rock, tmp_path):
     assert abs(found["others"]["pore, points"]) < 10
     card = models.load(tmp_path / "few-0.safetensors").meta
     assert card["ada"] and card["case"] == "rock" and card["voxel_nm"] == 437.5
+
+
+def test_a_cascade_is_judged_where_its_volumes_lie(monkeypatch):
+    def enlarge(model, lr, seed=0, progress=None):
+        return np.kron(lr[(slice(1, -1),) * 3], np.ones((model,) * 3, np.uint8))
+
+    case = partial(rock.case, "twin", image_edge=24)
+    monkeypatch.setattr(cascade_study.infer, "superres", enlarge)
+    monkeypatch.setattr(cascade_study.rock, "case", lambda _, place, **how: case(place, **how))
+    monkeypatch.setattr(cascade_study, "JUDGE", 20)
+    found = cascade_study.judge(2, 8, 0, 0)
+    errors = found["errors"]
+    assert errors["two networks"] == errors["overview"], "of the same voxels"
+    assert errors["second network alone"]["mixed up"] < errors["overview"]["mixed up"] < 0.06
+    assert 0.8 < found["scan found"] < 1
+
+
+def test_the_first_network_of_a_cascade_learns_from_slices_of_another_scan():
+    here, there = (np.random.default_rng(k).integers(0, 4, (12,) * 3) for k in (0, 1))
+    case = cascade_study.case(here.astype(np.uint8), there.astype(np.uint8))
+    assert case.lr.shape == (6, 6, 6) and (case.hr[0] == there[2]).all()
+    block = np.repeat(np.repeat(np.repeat(here[:3, :3, :3], 2, 0), 2, 1), 2, 2)
+    assert (cascade_study.overview(block.astype(np.uint8)) == here[:3, :3, :3]).all()
 
 
 def test_facet_arms_are_cases():
