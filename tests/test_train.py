@@ -51,8 +51,8 @@ def anisotropic(case: data.Case) -> data.Case:
 
 
 def test_a_training_takes_for_zero_what_a_processor_is_slow_with():
-    tiny = torch.full((4,), 1e-40)
     torch.set_flush_denormal(False)
+    tiny = torch.full((4,), 1e-40)
     assert (2 * tiny > 0).all()
     train.choose_device("cpu")
     assert (2 * tiny == 0).all()
