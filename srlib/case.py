@@ -74,7 +74,7 @@ class Case:
             )
         if not isinstance(self.hr, list | tuple) or not self.hr:
             raise ValueError("hr must be a list of at least one fine image")
-        found = [_check_labels(image, n, "fine image", 2, len(self.hr) > 1) for image in self.hr]
+        found = [_check_labels(image, n, "fine image", 2, plain=True) for image in self.hr]
         fine = set().union(*found)
         if len(fine) == 1:
             raise ValueError(
