@@ -14,6 +14,7 @@ from scipy.special import entr
 
 from srlib import metrics
 from srlib.case import symmetries
+from srlib.metrics.labels import check_labels
 
 LEAST_CHANGED = 0.005  # share of the voxels that another noise must change
 LEAST_LEFT = 0.5  # of the share that a phase should have
@@ -54,6 +55,8 @@ def shift(
         diagonal. NaN if there is no body.
     """
     s = int(scale_factor)
+    if lr.ndim != 3:
+        raise ValueError(f"the coarse volume is {lr.shape}: give (D, H, W)")
     if sr.shape != tuple(s * n for n in lr.shape):
         raise ValueError(
             f"a fine volume {sr.shape} is not {s} times the coarse one {lr.shape}: cut off what "
@@ -91,7 +94,14 @@ def likeness(
 
     Returns:
         For each of these the share of the pixels that agree at the best place, 0 to 1.
+
+    Raises:
+        ValueError: for no square or no image, what is no 2D label image, or a square larger than
+            an image.
     """
+    squares, images = ([check_labels(x, (2,)) for x in of] for of in (squares, images))
+    if not squares or not images:
+        raise ValueError("likeness needs at least one square and one image")
     phases = range(1 + max(int(x.max()) for x in (*squares, *images)))
     shares = np.array([[np.mean(square == p) for p in phases] for square in squares])
     order = np.argsort(-entr(shares).sum(1), kind="stable")

@@ -490,12 +490,14 @@ def rock_checks(values: dict) -> None:
     assert values["detected"]["good, moved"]["collapsed"] == "", "a move is no collapse"
     assert values["detected"]["no anchor"]["kept"] < 0.9 < values["detected"]["good"]["kept"]
     for row in values["rocks"].values():
-        assert row["mixed up"] < 2 / 3 * row["mixed up, scan"], "a third of the error is put right"
-        assert row["two-point"] < row["two-point, scan"]
+        assert row["mixed up, output"] < 2 / 3 * row["mixed up, scan"], "a third is put right"
+        assert row["two-point, output"] < row["two-point, scan"]
+    around = values["around small pores"]
+    assert around["good"]["quartz"] < 0.5 < around["truth"]["quartz"], "in the wrong mineral"
     for name, row in values["gains"].items():
         most = 0.35 if name.startswith("single") else 0.7
         assert row["gain"] is None or row["gain"] < most, "neighbours know better"
-    assert all(gaps["45°"] < gaps["axes"] + 0.005 for gaps in values["oblique"].values())
+    assert all(gaps["45°"] < gaps["axes"] + 0.05 for gaps in values["oblique"].values())
     flat = values["flatness"]
     assert flat["truth"] < 0.9 and flat["output"] < 0.95, "layers are kept"
     assert abs(flat["output"] - flat["scan"]) < 0.1, "as the scan shows them"

@@ -92,3 +92,10 @@ def test_errors_of_images_are_zero_for_the_same_and_signed_for_others():
     assert metrics.image_errors(alike, truth, names, **how)["variety"] == 0
     with pytest.raises(ValueError, match="squares of one size"):
         metrics.image_errors(truth[:, :32], truth, names)
+
+
+def test_errors_of_small_volumes_and_lists_need_no_lag():
+    rng, names = np.random.default_rng(0), ["pore", "a", "b"]
+    volume = rng.integers(0, 3, (12, 12, 12)).astype(np.uint8)
+    assert metrics.class_errors(volume, volume, names, pair=(1, 2))["two-point"] == 0
+    assert metrics.image_errors(list(volume), list(volume), names)["two-point"] == 0

@@ -95,3 +95,21 @@ def test_a_copy_is_found_turned_and_in_any_place_and_another_rock_is_not_one(cas
     assert signs.likeness([plain], [case.hr[0] * 0])[0] == pytest.approx(1)
     with pytest.raises(ValueError, match="does not fit into"):
         signs.likeness([image], [copy])
+
+
+SQUARE = np.zeros((4, 4), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: signs.likeness([SQUARE], []), "at least one square and one image"),
+        (lambda: signs.likeness(SQUARE, [SQUARE]), "2D"),
+        (lambda: signs.likeness([255 * (SQUARE + 1)], [SQUARE]), "renumber"),
+        (lambda: signs.likeness([SQUARE.astype(float)], [SQUARE]), "whole numbers"),
+        (lambda: signs.shift(SQUARE, SQUARE[::2, ::2], 2), "give \\(D, H, W\\)"),
+    ],
+)
+def test_what_is_no_volume_or_square_is_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

@@ -314,3 +314,8 @@ def test_a_short_training_comes_close_to_the_statistics_of_its_images():
 
     before = far(fit(images, replace(recipe, iterations=1)))
     assert far(fit(images, recipe)) < 0.6 * before
+
+
+def test_a_model_of_another_kind_makes_no_images():
+    with pytest.raises(ValueError, match="makes no images"):
+        train.synthesise(torch.nn.Identity(), 1)

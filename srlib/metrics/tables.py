@@ -58,7 +58,7 @@ def class_errors(
     *,
     pair: tuple[int, int],
     below: int = 512,
-    max_lag: int = 80,
+    max_lag: int | None = None,
 ) -> dict[str, float]:
     """Errors of a volume class by class, by the measures of the rock paper and two of ours.
 
@@ -67,7 +67,8 @@ def class_errors(
         phases: Their names; the first is pore.
         pair: Two that a scan takes for each other.
         below: Voxels of a small pore, see :func:`srlib.metrics.small_bodies`.
-        max_lag: Largest distance of the two-point functions, in voxels.
+        max_lag: Largest distance of the two-point functions, in voxels; None for 80, or as far as
+            the volume goes.
 
     Returns:
         ``"pore, points"`` ..., the errors of the volume fractions in percentage points; ``"surface
@@ -76,7 +77,8 @@ def class_errors(
         ``"small pores"``, how many there are to one true one. Of what the truth has
         none of, NaN or infinite.
     """
-    n = len(phases)
+    n, found, truth = len(phases), check_labels(found, (3,)), check_labels(truth, (3,))
+    max_lag = min(80, min(truth.shape) - 1) if max_lag is None else max_lag
     fractions = volume_fractions(found, n) - volume_fractions(truth, n)
     with np.errstate(divide="ignore", invalid="ignore"):
         surface = surface_areas(found, n) / surface_areas(truth, n) - 1
@@ -101,7 +103,7 @@ def image_errors(
     phases: Sequence[str],
     *,
     below: int = 64,
-    max_lag: int = 40,
+    max_lag: int | None = None,
 ) -> dict[str, float]:
     """Errors of images of a material against others of it, class by class.
 
@@ -109,7 +111,8 @@ def image_errors(
         found, truth: Images of phases ``0 .. n-1``, ``(N, H, W)`` and ``(M, H, W)``.
         phases: Their names; the first is pore.
         below: Pixels of a small pore.
-        max_lag: Largest distance of the two-point functions, in pixels.
+        max_lag: Largest distance of the two-point functions, in pixels; None for 40, or as far as
+            an image goes.
 
     Returns:
         ``"pore, points"`` ..., ``"surface of pore %"`` ... and ``"two-point"``, as in
@@ -120,11 +123,15 @@ def image_errors(
     Raises:
         ValueError: if the images differ in size.
     """
+    found, truth = np.asarray(found), np.asarray(truth)
     if found.ndim != 3 or truth.ndim != 3 or found.shape[1:] != truth.shape[1:]:
         raise ValueError(
             f"images {found.shape} and {truth.shape} must be (N, H, W) and (M, H, W): cut squares "
             "of one size, see sample_squares"
         )
+
+    found, truth = check_labels(found), check_labels(truth)
+    max_lag = min(40, min(truth.shape[1:]) - 1) if max_lag is None else max_lag
 
     def measured(images: NDArray) -> tuple[NDArray, ...]:
         n = len(phases)

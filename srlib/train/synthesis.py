@@ -276,8 +276,10 @@ def synthesise(
         ``(count, edge, edge)`` uint8 phases, or ``(count, n, edge, edge)`` float32 in [0, 1].
 
     Raises:
-        ValueError: if the count is not positive.
+        ValueError: if the count is not positive, or the model is of another kind.
     """
+    if not isinstance(model, StyleGenerator):
+        raise ValueError(f"a {type(model).__name__} makes no images: give one of fit_stylegan")
     if count < 1:
         raise ValueError(f"the count of images must be 1 or more, not {count}")
     device = next(model.parameters()).device
