@@ -127,6 +127,6 @@ def open_volume(path: str | Path):
         return tifffile.memmap(path, mode="r")
     except Exception:
         raise ValueError(
-            f"{path.name} cannot be read in parts: save labels as one uncompressed TIFF stack or "
-            "as zarr"
+            f"{path.name} cannot be read in parts: save it as zarr or as one uncompressed TIFF, "
+            f"with tifffile.imwrite('plain.tif', tifffile.imread('{path.name}'))"
         ) from None

@@ -186,3 +186,63 @@ def strain(displacement: np.ndarray, mask: np.ndarray | None = None) -> float:
     places = [p - p.mean() for p in np.nonzero(inside)[1:]]
     slopes = [p @ u[inside] / (p @ p) for p, u in zip(places, displacement[1:], strict=True)]
     return float(np.mean(slopes))
+
+
+def align_sections(stack: np.ndarray, most: int = 8, progress: bool = False) -> np.ndarray:
+    """How far each section of a stack has slipped sideways, from the one before it (FS-09).
+
+    The shift of highest correlation of each section and the one before it; the slips are their sum.
+    What all have in common cannot be seen, so their mean is 0. A drift that is the material's own
+    looks the same, and errors add up: align a stack before sections are left out, if there is a
+    choice, because neighbours that are as far apart as particles are wide have little in common.
+
+    Args:
+        stack: Sections ``(D, H, W)``, grey.
+        most: Pixels that a section can have slipped against the one before, at most.
+
+    Returns:
+        ``(D, 2)`` pixels along y and x; :func:`unslipped` takes them back.
+
+    Raises:
+        ValueError: if this is no stack of finite grey values, or its sections are too small.
+    """
+    _check_sections(stack)
+    if not 1 <= most < min(stack.shape[1:]) // 2 - 1:
+        raise ValueError(f"most is {most}, but it should be from 1 to under half a section.")
+    steps, before = [np.zeros(2)], None
+    for section in tqdm(stack, "aligning", disable=not progress):
+        now = np.fft.rfft2(section - section.mean(dtype=np.float32))
+        if before is not None:
+            alike = np.fft.irfft2(before.conj() * now, section.shape)
+            steps.append(_peak(alike, int(most)))
+        before = now
+    slips = np.cumsum(steps, 0)
+    return slips - slips.mean(0)
+
+
+def _peak(alike: np.ndarray, most: int) -> np.ndarray:
+    """Where a cross-correlation has its maximum, not farther than ``most``, by two parabolas."""
+    near = np.roll(alike, (most + 1, most + 1), (0, 1))[: 2 * most + 3, : 2 * most + 3]
+    inner = near[1:-1, 1:-1]
+    y, x = np.add(np.unravel_index(inner.argmax(), inner.shape), 1)
+    place = []
+    for low, top, high in (near[y - 1 : y + 2, x], near[y, x - 1 : x + 2]):
+        bend = low - 2 * top + high
+        place.append(np.clip(0.5 * (low - high) / bend, -0.5, 0.5) if bend < 0 else 0.0)
+    return np.array([y, x]) - most - 1 + place
+
+
+def unslipped(stack: np.ndarray, slips: np.ndarray) -> np.ndarray:
+    """A stack with its slips taken back, by cubic splines; the border goes on. float32."""
+    from scipy.ndimage import shift
+
+    _check_sections(stack)
+    if slips.shape != (len(stack), 2):
+        raise ValueError(f"slips are {slips.shape}, but they should be {(len(stack), 2)}.")
+    pairs = zip(stack, slips, strict=True)
+    return np.stack([shift(s.astype(np.float32), -by, order=3, mode="nearest") for s, by in pairs])
+
+
+def _check_sections(stack: np.ndarray) -> None:
+    if stack.ndim != 3 or len(stack) < 2 or not np.isfinite(stack).all():
+        raise ValueError(f"a stack is (D, H, W) of finite numbers, 2 or more, not {stack.shape}.")

@@ -9,8 +9,6 @@ import argparse
 import contextlib
 import copy
 import hashlib
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from srlib import infer, models
+from srlib import infer, models, outputs
 from srlib.degrade import exact_scale
 from srlib.files import open_volume
 from srlib.journal import Journal
@@ -61,18 +59,17 @@ def superres_to_file(
     infer.check_memory(model, lr.shape, tile, crop, whole=False)
     _check_output(lr_path, out_path, client)
     how = {"seed": int(seed), "tile": infer.tile_edge(model, tile), "crop": int(crop)}
-    partial = out_path.absolute().with_name(f".partial-{out_path.name}")
-    journal = Journal(partial.with_name(f".journal-{out_path.name}"), _key(model, lr, how))
+    partial, noted = outputs.beside(out_path)
+    journal = Journal(noted, _key(model, lr, how))
     if not partial.exists():
         journal.done.clear()
     shape = infer.output_shape(model, lr.shape, crop)
     tiles = list(enumerate(infer.corners(lr.shape, how["tile"], crop)))
     left = [(number, corner) for number, corner in tiles if number not in journal.done]
-    try:
-        journal.begin()
+    with outputs.finishing(out_path, partial, journal):
         if not journal.done:
-            _create(partial, shape, int(exact_scale(model.scale_factor) * how["tile"]))
-        out = _open(partial, shape)
+            outputs.create(partial, shape, int(exact_scale(model.scale_factor) * how["tile"]))
+        out = outputs.reopen(partial, shape)
         rest = {"model": model, "how": how, "journal": journal}
         if client is None:
             work = (_make(item, lr=lr, out=out, **rest) for item in left)
@@ -82,30 +79,11 @@ def superres_to_file(
             done = len(tiles) - len(left)
             shown = infer.bar(work, lr.shape, progress, initial=done, total=len(tiles))
             journal.follow(shown, getattr(out, "flush", None))
-        journal.check()
-        if out_path.suffix == ".zarr":
-            for stray in partial.rglob("*.partial"):  # of a chunk whose writer was killed
-                stray.unlink(missing_ok=True)
-            _remove(out_path)
-        partial.replace(out_path)
-        journal.path.unlink()
-    except OSError as error:
-        if error.errno is None:  # not about a file
-            raise
-        then = "and call again to go on from there" if journal.done else "or choose another folder"
-        raise OSError(
-            f"cannot write {out_path} ({error.strerror}): free some space {then}"
-        ) from None
-    finally:
-        if not journal.done and journal.is_ours():
-            _remove(partial)
-            _remove(journal.path)
     return out_path
 
 
 def _check_output(lr_path: Path, out_path: Path, client) -> None:
-    if out_path.suffix not in (".tif", ".tiff", ".zarr"):
-        raise ValueError(f"{out_path.name} must end in .tif, .tiff or .zarr")
+    outputs.beside(out_path)
     if out_path.resolve() == lr_path:
         raise ValueError(f"{out_path} is the input itself: choose another name for the output")
     if client is not None and not hasattr(client, "scheduler_info"):
@@ -132,37 +110,6 @@ def _key(model: nn.Module, lr, how: dict) -> str:
     return found.hexdigest()
 
 
-def _create(path: Path, shape: tuple[int, ...], edge: int) -> None:
-    """An empty output; a zarr array in chunks of ``edge`` voxels."""
-    _remove(path)
-    if path.suffix == ".zarr":
-        import zarr
-
-        chunks = tuple(min(edge, n) for n in shape)
-        zarr.create_array(path, shape=shape, chunks=chunks, dtype="u1")
-        _sync(path / "zarr.json")
-    else:
-        import tifffile
-
-        big = np.prod(shape, dtype=float) > 4e9
-        tifffile.memmap(path, shape=shape, dtype="u1", bigtiff=big)
-        if hasattr(os, "posix_fallocate"):  # a full disk under a memory map kills the process
-            with open(path, "r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        _sync(path)
-
-
-def _open(path: Path, shape: tuple[int, ...]):
-    """An output that :func:`_create` made, to write to."""
-    if path.suffix == ".zarr":
-        import zarr
-
-        return zarr.open_array(path, mode="r+")
-    import tifffile
-
-    return tifffile.memmap(path, mode="r+").reshape(shape)
-
-
 def _make(item: tuple, model: nn.Module, lr, out, how: dict, journal: Journal) -> int:
     """Compute one tile and write it; a chunk is on disk after that, not only on its way."""
     number, corner = item
@@ -171,13 +118,13 @@ def _make(item: tuple, model: nn.Module, lr, out, how: dict, journal: Journal) -
     out[where] = labels
     if hasattr(out, "chunks"):
         index = tuple(w.start // n for w, n in zip(where, out.chunks, strict=True))
-        _sync(out.store.root / out.metadata.encode_chunk_key(index))
+        outputs.sync(out.store.root / out.metadata.encode_chunk_key(index))
     return number
 
 
 def _make_there(item: tuple, lr_path: Path, out_path: Path, **rest) -> int:
     """The same on a worker of a Dask cluster, which opens the files itself."""
-    return _make(item, lr=open_volume(lr_path), out=_open(out_path, ()), **rest)
+    return _make(item, lr=open_volume(lr_path), out=outputs.reopen(out_path, ()), **rest)
 
 
 def _spread(client, left: list[tuple], model: nn.Module, **rest) -> Iterator[int]:
@@ -192,18 +139,6 @@ def _spread(client, left: list[tuple], model: nn.Module, **rest) -> Iterator[int
             yield task.result()
     finally:
         client.cancel(list(tasks.futures))
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file is on the disk; zarr writes none for a chunk of zeros."""
-    if path.exists():
-        with open(path, "r+b") as file:
-            os.fsync(file.fileno())
-
-
-def _remove(path: Path) -> None:
-    if path.exists():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def main(arguments: list[str] | None = None) -> None:

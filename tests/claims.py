@@ -515,6 +515,70 @@ def rock_flow(values: dict) -> None:
     assert blocks["pore"] < filled["pore"]
 
 
+def fibsem(values: dict) -> None:
+    """A generator that has learnt nothing is linear interpolation, and the first line fails."""
+    scores = values["scores"]
+    plain = [row["dB"] for name, row in scores.items() if name != "SRGAN"]
+    assert scores["SRGAN"]["dB"] > max(plain) + 1
+    assert scores["SRGAN"]["flipped %"] < scores["linear"]["flipped %"]
+    assert scores["linear, half a plane off"]["dB"] < scores["linear"]["dB"]
+    assert abs(values["fraction"]["90"] - 0.16) < 0.005
+    assert values["offsets"] == {"2": [-1, 0], "4": [-2, -1, 0, 1], "8": list(range(-4, 4))}
+    alignment = values["alignment"]
+    left = alignment["left, 1 section in 1"]
+    assert left < 0.7 * alignment["slip"], "a small field errs more"
+    assert left < alignment["left, 1 section in 8"]
+    assert values["across"]["SRGAN"] > values["across"]["cubic"] + 1
+    counts = values["counts"]
+    assert [counts[f"tiles to learn from, n = {n}"] for n in (2, 4, 8)] == [127160, 63580, 31790]
+    assert [counts[k] for k in ("tiles of a plane", "of one direction", "of both")] == [
+        276,
+        179400,
+        358800,
+    ]
+    joints = values["joints"]
+    assert (
+        joints["two sections left out"]["grey levels off"]
+        < 0.5 * joints["nothing left out"]["grey levels off"]
+    ), "what is left out at each side is what is wrong"
+    assert values["file is the same"]
+    ways = values["planes"]
+    assert ways["both"]["dB"] > max(ways["xz"]["dB"], ways["yz"]["dB"])
+    assert values["other section"]["first kept"] < values["other section"]["middle kept"] - 1
+
+
+def fibsem_tables(values: dict) -> None:
+    for n, db in (("2", 39.0), ("4", 32.4), ("8", 27.1)):
+        assert abs(values["input"]["easy"][n][0] - db) < 2.1
+        assert abs(values["input"]["milled"][n][0] - db) < 0.1
+    for row in values["bound"].values():
+        assert row["paper"] > row["at most, if evenly cut"], "no even stack has these errors"
+    scale = [x for row in values["scale"].values() for n, x in row.items() if n != "4"]
+    assert max(scale) / min(scale) < 1.03, "one factor, but for the two cells at n = 4"
+    gains = values["gains"]
+    for n, easy, harder in ((2, 1, 0), (4, 2, 0), (8, 4, 1)):
+        assert gains[f"easy, n = {n}"]["gain"] > easy
+        assert gains[f"harder, n = {n}"]["gain"] > harder
+        assert gains[f"harder, n = {n}"]["low"] > 0, "the parts agree"
+    assert abs(values["perception"]["SRGAN"]["surface %"][0]) < 8
+    assert values["orders"]["SRGAN is best at n = 8"] == {"easy": 1, "harder": 1}
+
+
+def fibsem_worth(values: dict) -> None:
+    published = {"n = 2": 23.3, "n = 4": 7.8, "n = 8": 3.4}
+    for n, specimens in published.items():
+        assert isclose(values["balance"][n]["specimens"], specimens, abs_tol=0.05)
+        assert values["balance"][n]["specimens, ours"] < 1
+    scores, away = values["scores"], values["scattering"]
+    assert scores["SRGAN"]["dB"] > scores["cubic"]["dB"] + 1
+    for name in ("linear", "SRGAN"):
+        assert away[f"{name}, as measured"] < away[name], "it scatters more as measured"
+    assert scores["linear, as measured"]["dB"] < scores["SRGAN"]["dB"]
+    for rows in (values["uneven"], values["stretched"]):
+        first, *_, last = (row["SRGAN, dB"] - row["cubic, dB"] for row in rows.values())
+        assert last < first, "what is taken for granted matters"
+
+
 CLAIMS = {
     "00_tour": tour,
     "01_metrics": metrics,
@@ -541,5 +605,8 @@ CLAIMS = {
     "41_rock_x8": rock_x8,
     "42_rock_checks": rock_checks,
     "43_rock_flow": rock_flow,
+    "50_fibsem_pipeline": fibsem,
+    "51_fibsem_tables": fibsem_tables,
+    "52_fibsem_worth": fibsem_worth,
     "_template": template,
 }

@@ -343,12 +343,12 @@ INFERENCE = {
     ),
     "stream a compressed TIFF": (
         lambda p: stream(p, source=tiff(p, labels((9, 9, 9)), compression="zlib")),
-        "save labels as one uncompressed TIFF stack or as zarr",
+        "save it as zarr or as one uncompressed TIFF",
     ),
     "stream a text file": (lambda p: stream(p, source=text(p, "b.tif")), "uncompressed TIFF"),
     "stream a colour image": (
         lambda p: stream(p, source=tiff(p, labels((9, 9, 3)), photometric="rgb")),
-        "save labels as one uncompressed TIFF",
+        "save it as zarr or as one uncompressed TIFF",
     ),
     "stream an image": (lambda p: stream(p, source=tiff(p, labels((9, 9)))), r"\(D, H, W\)"),
     "stream floats": (

@@ -15,7 +15,7 @@ import pytest
 from streaming import LR, TARGETS, WHOLE, model, names, read, write
 from test_infer import labels
 
-from srlib import infer, journal, models, stream
+from srlib import infer, journal, models, outputs
 from srlib.journal import Journal
 from srlib.stream import superres_to_file
 
@@ -58,11 +58,11 @@ def test_a_run_without_a_tile_leaves_nothing(interrupted, target):
     "owner, name, call, lost",
     [
         (Journal, "begin", 1, 18),
-        (stream, "_create", 1, 18),
-        (stream, "_open", 1, 18),
+        (outputs, "create", 1, 18),
+        (outputs, "reopen", 1, 18),
         (Journal, "is_ours", 5, 17),
         (Journal, "_note", 4, 16),
-        (stream, "_sync", 4, 17),
+        (outputs, "sync", 4, 17),
     ],
 )
 def test_no_moment_of_an_interruption_harms(
@@ -144,7 +144,7 @@ def test_a_chunk_that_was_cut_short_is_removed(interrupted):
 
 KILLED = """
 import sys, time
-from srlib import infer, journal, models, stream
+from srlib import infer, journal, models, outputs, stream
 
 def slow(*args, real=infer.tile_at, **options):
     time.sleep(0.1)
@@ -211,7 +211,7 @@ def test_a_journal_that_is_no_journal_is_ignored(interrupted, made, content, tar
 @TARGETS
 def test_a_journal_without_its_output_is_ignored(interrupted, made, target):
     arguments = interrupted(target, 5)
-    stream._remove(arguments[2].with_name(f".partial-sr{target}"))
+    outputs.remove(arguments[2].with_name(f".partial-sr{target}"))
     assert np.array_equal(read(superres_to_file(*arguments)), WHOLE) and made.calls == 18
 
 
@@ -256,7 +256,7 @@ def test_a_tile_is_noted_after_it_is_on_disk(tmp_path, lr_path, made, monkeypatc
 
         monkeypatch.setattr(owner, name, looked)
 
-    spy(*((np.memmap, "flush") if target == ".tif" else (stream, "_sync")))
+    spy(*((np.memmap, "flush") if target == ".tif" else (outputs, "sync")))
     monkeypatch.setattr(journal, "FLUSH_EVERY", 0)
     superres_to_file(model(), lr_path, out, 5, 4)
     assert sorted(set(seen))[-18:] == [(n + 1, n) for n in range(18)]

@@ -13,13 +13,14 @@ from benchmarks import (
     ablation_study,
     augmentation_study,
     cascade_study,
+    depth_study,
     facet_study,
     recipe_study,
     rock_study,
     style_study,
 )
 from benchmarks.study import sweep
-from srlib import data, infer, models, results, rock, train
+from srlib import data, infer, models, results, rock, rubber, train
 
 
 def test_sweep_makes_what_is_missing(tmp_path, monkeypatch):
@@ -222,3 +223,35 @@ def test_patches_are_found_where_they_come_from():
     assert ablation_judge.nearest(patches, [image], 3) == pytest.approx(1)
     other = data.load("case3", "twin", seed=9, edge=64).hr[0]
     assert ablation_judge.nearest(patches, [other], 3) < 0.95
+
+
+@pytest.mark.parametrize(
+    "arm", ["harder-8-interpolation", "harder-8-SRGAN", "harder-8-CNN-long", "harder-8-InDI"]
+)
+def test_depth_arms_are_judged_on_planes_they_have_not_seen(arm, tmp_path, monkeypatch):
+    assert set(depth_study.ARMS) >= {arm}
+    assert len(depth_study.ARMS) == len(set(depth_study.ARMS))
+    block = rubber.stack("harder", 0, (96, 64, 64))
+    seen = []
+
+    def learn(few, *rest, **how):
+        seen.append(few)
+        return fit(few, *rest, **how)
+
+    fit = train.fit_depth
+    monkeypatch.setattr(train, "fit_depth", learn)
+    monkeypatch.setattr(depth_study, "stack", lambda name, seed: block)
+    monkeypatch.setattr(depth_study, "LEARN", slice(0, 32))
+    monkeypatch.setattr(depth_study, "JUDGE", slice(40, 96))
+    monkeypatch.setattr(depth_study, "INDI_STEPS", 1)
+    monkeypatch.setitem(train.depth.STEPS, 8, 2)
+    short = replace(train.RestorationRecipe(), steps=2, crop=32, batch=1, width=8)
+    monkeypatch.setattr(train, "RestorationRecipe", lambda **changes: short)
+    values = depth_study.run(arm, 0, tmp_path)
+    if seen:
+        assert np.array_equal(seen[0], block[:32][4::8])
+        assert values["tiles"] == 16 * (3 if "long" in arm else 2)
+    rows = {name: row for name, row in values.items() if isinstance(row, dict)}
+    assert set(rows) >= ({"input", "cubic"} if arm.endswith("tion") else {"both", "xz", "yz"})
+    for row in rows.values():
+        assert len(row["rms"]) == 8 and min(row["rms"]) > 0

@@ -32,6 +32,10 @@ ARROWS = {
     "metrics": {"degrade"},
     "models": {"checkpoint", "degrade"},
     "precision": set(),
+    "rubber": {"data", "twins"},
+    "sections": set(),
+    "outputs": set(),
+    "depth": {"files", "journal", "models", "outputs", "precision", "sections", "train"},
     "anode": set(),
     "tomography": set(),
     "nanoct": {"anode", "checkpoint", "tomography"},
@@ -46,7 +50,7 @@ ARROWS = {
     "noise": set(),
     "infer": {"data", "degrade", "interpolation", "memory", "models", "noise", "precision"},
     "journal": {"checkpoint"},
-    "stream": {"degrade", "files", "infer", "journal", "models"},
+    "stream": {"degrade", "files", "infer", "journal", "models", "outputs"},
     "train": {
         "augment",
         "checkpoint",
@@ -60,6 +64,7 @@ ARROWS = {
         "precision",
         "restore",
         "results",
+        "sections",
     },
     "viz": {"results"},
 }

@@ -4,6 +4,7 @@ from srlib.losses.content import (
     balance_loss,
     berhu,
     evenness_loss,
+    feature_loss,
     pattern_loss,
     share_loss,
     voxelwise_loss,
@@ -17,6 +18,7 @@ from srlib.losses.critics import (
     logistic,
     r1_penalty,
 )
+from srlib.losses.scattering import scattering, scattering_loss
 
 __all__ = [
     "balance_loss",
@@ -24,12 +26,15 @@ __all__ = [
     "critic_loss",
     "deceit",
     "evenness_loss",
+    "feature_loss",
     "generator_loss",
     "gradient_penalty",
     "hinge",
     "logistic",
     "pattern_loss",
     "r1_penalty",
+    "scattering",
+    "scattering_loss",
     "share_loss",
     "voxelwise_loss",
 ]

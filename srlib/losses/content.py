@@ -251,3 +251,23 @@ def berhu(found: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Tensor:
         return loss.mean()
     mask = mask.to(loss).expand_as(loss)
     return (loss * mask).sum() / mask.sum().clamp_min(1)
+
+
+def feature_loss(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    r"""Perceptual distance: of what layers of a network see in two images.
+
+    .. math:: L = \frac{1}{n} \sum_{l=1}^{n} \mathrm{E}\,|\phi_l(\tilde x) - \phi_l(x)|
+
+    SRGAN (Ledig et al. 2017) takes layers of a classifier of photographs; here they are the
+    critic's own, so that no weights are fetched and the features are those of the material.
+
+    Args:
+        found, wanted: A tensor for each layer, of the same shapes.
+
+    Returns:
+        Scalar >= 0; 0 when every layer sees the same.
+    """
+    if len(found) != len(wanted) or not found:
+        raise ValueError(f"{len(found)} and {len(wanted)} layers: give one tensor of each for both")
+    pairs = zip(found, wanted, strict=True)
+    return torch.stack([F.l1_loss(a.float(), b.float()) for a, b in pairs]).mean()

@@ -34,6 +34,16 @@ from srlib.metrics.stokes import DARCY, permeability
 from srlib.metrics.tables import class_errors, descriptors, errors_percent, image_errors
 from srlib.metrics.thickness import thin_parts
 from srlib.metrics.transport import percolates, tortuosity_factor, transport_efficiency
+from srlib.metrics.volumes import (
+    count_bodies,
+    decibels,
+    eighths,
+    flipped,
+    gain,
+    isosurface,
+    rms_error,
+    seams,
+)
 
 __all__ = [
     "DARCY",
@@ -44,15 +54,21 @@ __all__ = [
     "confusion",
     "connected_share",
     "consistency",
+    "count_bodies",
     "cube_statistics",
+    "decibels",
     "descriptors",
+    "eighths",
     "errors_percent",
     "euler_number",
+    "flipped",
     "formation_factor",
+    "gain",
     "grid_imprint",
     "hashin_shtrikman",
     "image_errors",
     "interphase_areas",
+    "isosurface",
     "mixed_up",
     "network_permeability",
     "percolates",
@@ -62,6 +78,8 @@ __all__ = [
     "random_cubes",
     "reach_probability",
     "reference_statistics",
+    "rms_error",
+    "seams",
     "small_bodies",
     "streaks",
     "surface_areas",

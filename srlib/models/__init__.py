@@ -7,6 +7,7 @@ from torch import nn
 
 from srlib import checkpoint
 from srlib.models.attention import AttentionResUNet
+from srlib.models.depth import SRCNN, DepthGenerator
 from srlib.models.laptop import LaptopCritic, LaptopGenerator
 from srlib.models.patch import PatchCritic
 from srlib.models.stylegan import StyleCritic, StyleGenerator
@@ -26,6 +27,8 @@ _CLASSES = {
         AttentionResUNet,
         StyleGenerator,
         StyleCritic,
+        DepthGenerator,
+        SRCNN,
     )
 }
 

@@ -34,3 +34,12 @@ class PatchCritic(nn.Module):
     def forward(self, pair: Tensor) -> Tensor:
         """``(B, 2, H, W)``, restored and measured slice, to scores ``(B, 1, h, w)``."""
         return self.layers(pair)
+
+    def judge(self, pair: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The scores, and what each hidden layer sees."""
+        features = []
+        for layer in self.layers:
+            pair = layer(pair)
+            if isinstance(layer, nn.LeakyReLU):
+                features.append(pair)
+        return pair, features

@@ -12,6 +12,7 @@ from tqdm.std import tqdm
 from srlib import memory, metrics
 from srlib.data import Case, slice_volume
 from srlib.train.adversarial import Trainer
+from srlib.train.depth import DEPTH_METHODS, DepthRecipe, Sections, fit_depth
 from srlib.train.diffusion import fit_diffusion
 from srlib.train.processes import anyone, choose_device
 from srlib.train.quality import LIMITS, quality
@@ -22,16 +23,20 @@ from srlib.train.supervised import fit_cnn, fit_supervised
 from srlib.train.synthesis import SynthesisRecipe, fit_stylegan, synthesise
 
 __all__ = [
+    "DEPTH_METHODS",
     "LIMITS",
     "METHODS",
     "PROFILES",
     "STUDY",
+    "DepthRecipe",
     "Pairs",
     "Recipe",
     "RestorationRecipe",
+    "Sections",
     "SynthesisRecipe",
     "Trainer",
     "fit_cnn",
+    "fit_depth",
     "fit_diffusion",
     "fit_restorer",
     "fit_segmenter",

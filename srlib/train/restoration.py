@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from srlib import losses
 from srlib.models import PatchCritic, RestorationUNet
 from srlib.train.processes import choose_device
-from srlib.train.supervised import fit_supervised, one_cycle
+from srlib.train.supervised import crops, fit_supervised, one_cycle
 
 METHODS = ("InDI", "CNN", "GAN")
 
@@ -86,15 +86,8 @@ class Pairs:
         if crop > min(high, wide):
             raise ValueError(f"a crop of {crop} is larger than a slice of {high} x {wide}")
         found = []
-        for _ in range(n):
-            k, top, left, turn, flip = (
-                int(torch.randint(0, m, (1,), generator=rng))
-                for m in (len(self.slices), high - crop + 1, wide - crop + 1, 4, 2)
-            )
-            part = (..., slice(top, top + crop), slice(left, left + crop))
-            stack = torch.cat([self.slices[k][part], self.mask[part][None]])
-            stack = torch.rot90(stack, turn, (1, 2))
-            found.append(stack.flip(2) if flip else stack)
+        for k, part, turned in crops(n, (len(self.slices), high, wide), crop, rng):
+            found.append(turned(torch.cat([self.slices[k][part], self.mask[part][None]])))
         batch = torch.stack(found)
         return batch[:, :1], batch[:, 1:2], batch[:, 2:]
 

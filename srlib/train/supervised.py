@@ -4,7 +4,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +34,36 @@ def one_cycle(i: int, iterations: int, rise: float = 0.25) -> float:
     if done < rise:
         return 0.04 + 0.96 * (1 - math.cos(math.pi * done / rise)) / 2
     return max(1e-4, (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2)
+
+
+def crops(
+    n: int, shape: tuple[int, int, int], crop: int, rng: torch.Generator
+) -> Iterator[tuple[int, tuple, Callable[[Tensor], Tensor]]]:
+    """Random squares of slices, each turned by quarters and mirrored; every one as likely.
+
+    Args:
+        n: How many.
+        shape: Slices, rows, columns.
+        crop: Edge of a square.
+        rng: Of the places and turns.
+
+    Yields:
+        The slice, an index of the square in it, and a function that turns the square ``(..., crop,
+        crop)``.
+    """
+    deep, high, wide = shape
+    for _ in range(n):
+        k, top, left, turn, flip = (
+            int(torch.randint(0, m, (1,), generator=rng))
+            for m in (deep, high - crop + 1, wide - crop + 1, 4, 2)
+        )
+        part = (..., slice(top, top + crop), slice(left, left + crop))
+
+        def turned(x: Tensor, turn: int = turn, flip: int = flip) -> Tensor:
+            x = torch.rot90(x, turn, (-2, -1))
+            return x.flip(-1) if flip else x
+
+        yield k, part, turned
 
 
 def fit_supervised(

@@ -4,6 +4,7 @@ A notebook calls ``viz.use_style()`` once, makes a figure with one of these func
 into the page with ``viz.show(figure, alt=..., caption=...)``.
 """
 
+from srlib.viz.depth import depth_workflow, isosurface
 from srlib.viz.diagrams import architecture, layer_rows, restoration_workflow, training_loop
 from srlib.viz.fields import centre_crop, entropy_map, same_field, slice_at
 from srlib.viz.images import cube, disagreement, inputs_and_output, panel, show_slice
@@ -31,9 +32,11 @@ __all__ = [
     "centre_crop",
     "cube",
     "curves",
+    "depth_workflow",
     "disagreement",
     "entropy_map",
     "inputs_and_output",
+    "isosurface",
     "layer_rows",
     "line_colours",
     "live_series_viewer",

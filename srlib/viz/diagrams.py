@@ -41,26 +41,26 @@ def training_loop(
     hr = check_labels(hr, len(phases), 2, "hr")
     sr = check_labels(sr, len(phases), 3, "sr")
     lr = check_labels(lr, len(lr_phases or phases), 3, "lr")
-    figure, ax = _canvas(4.35, 100, 58)
+    figure, ax = canvas(4.35, 100, 58)
     edge = min(sr.shape) // 2
     bare = {"bar": False}
-    _picture(ax, cube, (1, 29, 14, 15), lr, phases, own_phases=lr_phases)
-    _label(ax, 8, 45, "coarse volume\n+ noise $z$")
-    _box(ax, (20, 32, 12, 9), "generator\n$G$", _GENERATOR)
-    _picture(ax, cube, (37, 28, 16, 17), sr, phases)
-    _label(ax, 45, 45, "super-res volume")
+    picture(ax, cube, (1, 29, 14, 15), lr, phases, own_phases=lr_phases)
+    label(ax, 8, 45, "coarse volume\n+ noise $z$")
+    box(ax, (20, 32, 12, 9), "generator\n$G$", _GENERATOR)
+    picture(ax, cube, (37, 28, 16, 17), sr, phases)
+    label(ax, 45, 45, "super-res volume")
     for axis, corner in enumerate(((58.5, 37), (58.5, 29.6), (65.9, 33.3))):
         plane = centre_crop(slice_at(sr, axis, 0.5), (edge, edge))
-        _picture(ax, show_slice, (*corner, 6.4, 6.4), plane, phases, **bare)
-    _label(ax, 65.4, 45, "slices normal to\n$z$, $y$ and $x$")
-    _box(ax, (80, 32, 12, 9), "critic\n$D$", _CRITIC)
-    _box(ax, (17, 7, 18, 12), "voxel-wise loss\n$L_{vw}$, silent\nbelow the gate", _GENERATOR)
-    _box(ax, (38.5, 8.5, 13, 9), "down-\nsample", "#666666")
-    _picture(ax, show_slice, (58.5, 3, 14, 14), hr, phases, **bare)
-    _label(ax, 65.5, 17.5, "fine image")
+        picture(ax, show_slice, (*corner, 6.4, 6.4), plane, phases, **bare)
+    label(ax, 65.4, 45, "slices normal to\n$z$, $y$ and $x$")
+    box(ax, (80, 32, 12, 9), "critic\n$D$", _CRITIC)
+    box(ax, (17, 7, 18, 12), "voxel-wise loss\n$L_{vw}$, silent\nbelow the gate", _GENERATOR)
+    box(ax, (38.5, 8.5, 13, 9), "down-\nsample", "#666666")
+    picture(ax, show_slice, (58.5, 3, 14, 14), hr, phases, **bare)
+    label(ax, 65.5, 17.5, "fine image")
     window = centre_crop(hr, (edge, edge))
-    _picture(ax, show_slice, (82.8, 6.8, 6.4, 6.4), window, phases, **bare)
-    _label(ax, 86, 1, "windows, turned\nand mirrored")
+    picture(ax, show_slice, (82.8, 6.8, 6.4, 6.4), window, phases, **bare)
+    label(ax, 86, 1, "windows, turned\nand mirrored")
     for path in (
         [(15, 36.5), (20, 36.5)],
         [(32, 36.5), (37.5, 36.5)],
@@ -72,9 +72,9 @@ def training_loop(
         [(73.2, 10), (82, 10)],
         [(86, 13.8), (86, 32)],
     ):
-        _arrow(ax, path)
-    _arrow(ax, [(26, 19), (26, 32)], _GENERATOR)
-    _arrow(ax, [(86, 41), (86, 55.5), (26, 55.5), (26, 41)], _GENERATOR)
+        arrow(ax, path)
+    arrow(ax, [(26, 19), (26, 32)], _GENERATOR)
+    arrow(ax, [(86, 41), (86, 55.5), (26, 55.5), (26, 41)], _GENERATOR)
     ax.text(25, 25.5, "update $G$", ha="right", va="center", color=_GENERATOR)
     ax.text(27.5, 53, "update $G$ to raise the score of its slices", va="center", color=_GENERATOR)
     ax.text(
@@ -106,36 +106,37 @@ def restoration_workflow(
         voxel_nm: Of the coarse and of the fine scan.
         names: Of the states.
     """
-    figure, ax = _canvas(3.9, 100, 52)
+    figure, ax = canvas(3.9, 100, 52)
     bare = {"bar": False}
     for x, image, name in ((2, wide, "LQ"), (27, fine, "HQ")):
-        _picture(ax, show_slice, (x, 27, 20, 20), image, ["grey"], **bare)
+        picture(ax, show_slice, (x, 27, 20, 20), image, ["grey"], **bare)
         nm = voxel_nm[name == "HQ"]
-        _label(ax, x + 10, 47.6, f"{name}: {nm:.0f} nm, {len(image) * nm / 1000:.0f} µm wide")
+        label(ax, x + 10, 47.6, f"{name}: {nm:.0f} nm, {len(image) * nm / 1000:.0f} µm wide")
     turn = np.linspace(0, 2 * np.pi, 100)
     radius = 5 * len(fine) * voxel_nm[1] / (len(wide) * voxel_nm[0]) * 2
     ax.plot(12 + radius * np.cos(turn), 37 + radius * np.sin(turn), color="#e69f00", zorder=9)
-    _box(ax, (53, 32, 14, 10), "scale and\nregister", "#666666")
-    _box(ax, (76, 32, 14, 10), "train\nthe network", _GENERATOR)
-    _box(ax, (44, 5, 12, 10), "restore,\nas it is", _GENERATOR)
+    box(ax, (53, 32, 14, 10), "scale and\nregister", "#666666")
+    box(ax, (76, 32, 14, 10), "train\nthe network", _GENERATOR)
+    box(ax, (44, 5, 12, 10), "restore,\nas it is", _GENERATOR)
     for k, (image, better, name) in enumerate(zip(low, high, names, strict=True)):
         for x, slice_, kind in ((1 + 13 * k, image, "LQ"), (61.5 + 12.8 * k, better, "InDI")):
-            _picture(ax, show_slice, (x, 4, 12, 12), slice_, ["grey"], **bare)
-            _label(ax, x + 6, 16.4, f"{kind}, {name}")
+            picture(ax, show_slice, (x, 4, 12, 12), slice_, ["grey"], **bare)
+            label(ax, x + 6, 16.4, f"{kind}, {name}")
     for path in (
         [(48, 37), (53, 37)],
         [(67, 37), (76, 37)],
         [(40, 10), (44, 10)],
         [(56, 10), (61, 10)],
     ):
-        _arrow(ax, path)
-    _arrow(ax, [(83, 32), (83, 22), (50, 22), (50, 15)], _GENERATOR)
+        arrow(ax, path)
+    arrow(ax, [(83, 32), (83, 22), (50, 22), (50, 15)], _GENERATOR)
     ax.text(1, 23.5, "once, on one cell ↑", va="center", color="#666666")
     ax.text(1, 0.8, "in situ, on another cell", va="center", color="#666666")
     return figure
 
 
-def _canvas(height: float, width_units: float, height_units: float) -> tuple[Figure, Axes]:
+def canvas(height: float, width_units: float, height_units: float) -> tuple[Figure, Axes]:
+    """An empty page to draw on, with units of its own."""
     use_style()
     figure = plt.figure(figsize=(PAGE_INCHES, height))
     ax = figure.add_axes((0, 0, 1, 1))
@@ -144,13 +145,15 @@ def _canvas(height: float, width_units: float, height_units: float) -> tuple[Fig
     return figure, ax
 
 
-def _picture(ax: Axes, draw, box: tuple, labels: np.ndarray, phases, **options: Any) -> None:
+def picture(ax: Axes, draw, box: tuple, labels: np.ndarray, phases, **options: Any) -> None:
+    """An image in a box ``(x, y, width, height)`` of it."""
     inset = ax.inset_axes(box, transform=ax.transData)
     draw(inset, labels, phases, **options)
 
 
-def _box(ax: Axes, box: tuple, text: str, colour: str) -> None:
-    x, y, width, height = box
+def box(ax: Axes, place: tuple, text: str, colour: str) -> None:
+    """A coloured box with a text in it."""
+    x, y, width, height = place
     ax.add_patch(
         FancyBboxPatch(
             (x, y),
@@ -176,11 +179,13 @@ def _box(ax: Axes, box: tuple, text: str, colour: str) -> None:
     ax.text(x + width / 2, y + height / 2, text, ha="center", va="center")
 
 
-def _label(ax: Axes, x: float, y: float, text: str) -> None:
+def label(ax: Axes, x: float, y: float, text: str) -> None:
+    """Text above a place."""
     ax.text(x, y, text, ha="center", va="bottom")
 
 
-def _arrow(ax: Axes, path: Sequence[tuple], colour: str = "#333333") -> None:
+def arrow(ax: Axes, path: Sequence[tuple], colour: str = "#333333") -> None:
+    """A line along a path, with a head at its end."""
     *_, before, end = path
     ax.plot(*zip(*path[:-1], strict=True), color=colour, linewidth=1.4, solid_capstyle="butt")
     style = {"arrowstyle": "-|>", "color": colour, "lw": 1.4, "mutation_scale": 11}
@@ -202,7 +207,7 @@ def architecture(model_rows: Sequence[tuple[str, Sequence[int], int]], title: st
         raise ValueError("Give at least one layer, each as (name, output shape, parameters).")
     edges = [max(shape[1:], default=1) for _, shape, _ in model_rows]
     deepest = max(shape[0] for _, shape, _ in model_rows)
-    figure, ax = _canvas(0.42 * (len(model_rows) + 2) + 0.2, 100, len(model_rows) + 2)
+    figure, ax = canvas(0.42 * (len(model_rows) + 2) + 0.2, 100, len(model_rows) + 2)
     ax.invert_yaxis()
     ax.text(1, 0.55, title or "layer", fontweight="bold", va="center")
     ax.text(79, 0.55, "output", ha="right", fontweight="bold", va="center")
