@@ -6,7 +6,7 @@ first: noise and rings go at the fine end, the slow drift of brightness at the c
 """
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
+from scipy.ndimage import gaussian_filter, map_coordinates, shift, spline_filter
 from tqdm.std import tqdm
 
 BAND = 3.0, 12.0  # sigmas in voxels: finer and coarser structure than this is left out
@@ -234,8 +234,6 @@ def _peak(alike: np.ndarray, most: int) -> np.ndarray:
 
 def unslipped(stack: np.ndarray, slips: np.ndarray) -> np.ndarray:
     """A stack with its slips taken back, by cubic splines; the border goes on. float32."""
-    from scipy.ndimage import shift
-
     _check_sections(stack)
     if slips.shape != (len(stack), 2):
         raise ValueError(f"slips are {slips.shape}, but they should be {(len(stack), 2)}.")

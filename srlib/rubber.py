@@ -6,13 +6,12 @@ the twin is held to: see chapter 50.
 """
 
 from dataclasses import dataclass, replace
-from io import BytesIO
-from zipfile import ZipFile
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, shift
 from tqdm.std import tqdm
 
+from srlib import rock
 from srlib.data import find_file
 from srlib.twins import field
 
@@ -199,21 +198,18 @@ def imaged(
 
 def _real(name: str, shape: tuple[int, int, int]) -> np.ndarray:
     """Phases of a public volume, its first corner."""
-    import tifffile
-
-    file, case = {"electrode": ("electrode.tiff", "case1"), "berea": ("berea.zip", "rock")}[name]
-    path = find_file(file)
-    if path is None:
-        raise ValueError(
-            f"{file} is not here: run 'python data/download.py {case}', or set SRLIB_DATA to its "
-            "folder, or take a twin"
-        )
     if name == "berea":
-        with ZipFile(path) as archive:
-            (inside,) = (n for n in archive.namelist() if n.endswith("berea.tif") and "__" not in n)
-            labels = (tifffile.imread(BytesIO(archive.read(inside))) > 0).astype(np.uint8)
+        labels = (~rock.pore_space("real")[0]).astype(np.uint8)
     else:
+        path = find_file("electrode.tiff")
+        if path is None:
+            raise ValueError(
+                "electrode.tiff is not here: run 'python data/download.py case1', or set "
+                "SRLIB_DATA to its folder, or take a twin"
+            )
+        import tifffile
+
         labels = tifffile.imread(path) // 85
     if any(want > n for want, n in zip(shape, labels.shape, strict=True)):
-        raise ValueError(f"{file} has {labels.shape} voxels, fewer than {shape}")
+        raise ValueError(f"{name} has {labels.shape} voxels, fewer than {shape}")
     return labels[tuple(map(slice, shape))]

@@ -237,6 +237,7 @@ def decibels(run: dict) -> float:
 
 @pytest.mark.parametrize(("n", "paper"), [(2, 39.0), (4, 32.4), (8, 27.1)])
 def test_fs12_the_input_row_of_the_paper(n, paper):
+    # 2 dB were asked of the easy twin: at n = 2 it is 2.06 away, which is not met.
     for stack, within in (("easy", 2.1), ("milled", 0.1)):
         for runs in depth_of(stack, n, "interpolation"):
             assert abs(decibels(runs["input"]) - paper) < within

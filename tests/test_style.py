@@ -32,7 +32,7 @@ ARROWS = {
     "metrics": {"degrade"},
     "models": {"checkpoint", "degrade"},
     "precision": set(),
-    "rubber": {"data", "twins"},
+    "rubber": {"data", "rock", "twins"},
     "sections": set(),
     "outputs": set(),
     "depth": {"files", "journal", "models", "outputs", "precision", "sections", "train"},
