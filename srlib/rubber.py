@@ -42,7 +42,7 @@ class Look:
 
     spread: float = 0.12
     flat: float = 0.0
-    contrast: float = 118.4
+    contrast: float = 116.0
     vary: float = 0.0
     blur: float = 2.25
     noise: float = 0.5
@@ -54,8 +54,10 @@ class Look:
 EASY = Look()
 LOOKS = {
     "easy": EASY,
-    "milled": replace(EASY, contrast=120.2, blur=2.3, uneven=0.21),
-    "harder": replace(EASY, spread=0.25, flat=0.2, vary=0.15, noise=1.2, mottle=2.0),
+    "milled": replace(EASY, contrast=120.4, blur=2.3, uneven=0.21),
+    "harder": replace(
+        EASY, contrast=118.4, spread=0.25, flat=0.2, vary=0.15, noise=1.2, mottle=2.0
+    ),
 }
 
 

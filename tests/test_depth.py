@@ -311,7 +311,8 @@ def test_surface_and_number_of_balls():
     )
     grey = grey.astype(np.float32)
     assert np.isclose(metrics.isosurface(grey, 100) * grey.size, 2 * 4 * np.pi * 64, rtol=0.02)
-    assert metrics.count_bodies(grey, 100) == 2
+    assert metrics.count_bodies(grey, 100) == metrics.count_bodies(grey, 100, apart=38) == 2
+    assert metrics.count_bodies(grey, 100, apart=39) == 1, "alike, and nearer than that"
     with pytest.raises(ValueError, match="no surface"):
         metrics.isosurface(grey, 300)
 

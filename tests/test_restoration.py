@@ -143,6 +143,8 @@ def test_in10_both_slices_are_turned_alike():
         for x in hq
     }
     assert ways == {(1, 0), (-1, 0), (0, 1), (0, -1)}
+    straight = train.Pairs(ramp, ramp, np.ones((48, 48), bool), turn=False)
+    assert (straight.draw(40, 32, torch.Generator().manual_seed(0))[1].diff(dim=-1) > 0).all()
 
 
 def test_in11_the_rate_rises_and_falls_once():

@@ -58,12 +58,13 @@ class Pairs:
         lq: Measured slices ``(D, H, W)`` in [-1, 1].
         hq: Clean slices of the same shape.
         mask: ``(H, W)``; what is outside has no weight.
+        turn: Whether crops are turned and mirrored; not if what was lost has a direction.
 
     Raises:
         ValueError: if shapes differ or values are not finite or outside [-1, 1].
     """
 
-    def __init__(self, lq: np.ndarray, hq: np.ndarray, mask: np.ndarray) -> None:
+    def __init__(self, lq: np.ndarray, hq: np.ndarray, mask: np.ndarray, turn: bool = True) -> None:
         if lq.ndim != 3 or lq.shape != hq.shape or lq.shape[1:] != mask.shape:
             raise ValueError(
                 f"lq {lq.shape} and hq {hq.shape} must be (D, H, W) alike, mask {mask.shape} (H, W)"
@@ -75,6 +76,7 @@ class Pairs:
             raise ValueError("the mask is empty: there is nothing to learn from")
         self.slices = torch.from_numpy(np.stack([lq, hq], 1).astype(np.float32))
         self.mask = torch.from_numpy(mask.astype(np.float32))
+        self.turn = turn
 
     def key(self) -> str:
         """SHA-256 of the slices."""
@@ -87,7 +89,8 @@ class Pairs:
             raise ValueError(f"a crop of {crop} is larger than a slice of {high} x {wide}")
         found = []
         for k, part, turned in crops(n, (len(self.slices), high, wide), crop, rng):
-            found.append(turned(torch.cat([self.slices[k][part], self.mask[part][None]])))
+            square = torch.cat([self.slices[k][part], self.mask[part][None]])
+            found.append(turned(square) if self.turn else square)
         batch = torch.stack(found)
         return batch[:, :1], batch[:, 1:2], batch[:, 2:]
 
