@@ -140,7 +140,7 @@ def main() -> int:
     profile = parser.parse_args().profile
     out_dir = ROOT / "_build" / profile
     paths = [path for path in run.notebooks() if not path.stem.startswith("_")]
-    rows = run.run_all(profile, paths, out_dir, LIMIT)
+    rows = run.run_all(profile, paths, out_dir, LIMIT, keep=True)
     failed = sum(not row.ok for row in rows)
     print(f"{len(rows) - failed} passed, {failed} failed")
     if failed:

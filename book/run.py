@@ -10,6 +10,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -116,6 +117,24 @@ def error_of(copy: Path, log: Path) -> tuple[bool, str]:
     return started, "\n".join(f"    {line}" for line in tail)
 
 
+def is_current(copy: Path, path: Path) -> bool:
+    """Whether a copy ran to its end, and began after the last change of all that it reads of ours.
+
+    That is the notebook, ``srlib``, the weights, the studies and their table of parameters; not
+    ``data``, whose files are known by their hash.
+    """
+    try:
+        made = json.loads(copy.read_text())["metadata"]["papermill"]
+    except (OSError, ValueError, KeyError):
+        return False
+    if made["exception"] or not made["end_time"]:
+        return False
+    read = ("srlib/**/*.py", "weights/*", "results/laptop/[a-z]*.json", "constraints.txt")
+    sources = [path, NOTEBOOKS / "profiles.yml", *(p for each in read for p in ROOT.glob(each))]
+    newest = max(source.stat().st_mtime for source in sources)
+    return datetime.fromisoformat(made["start_time"]).timestamp() > newest
+
+
 def run_one(path: Path, parameters: dict, out_dir: Path, limit: float) -> Row:
     """Run one notebook in its own process; once more if its kernel did not start."""
     copy, log = out_dir / "notebooks" / path.name, out_dir / "logs" / f"{path.stem}.log"
@@ -140,7 +159,9 @@ def run_one(path: Path, parameters: dict, out_dir: Path, limit: float) -> Row:
     return Row(path.stem, ok, time.monotonic() - begin, cpu, megabytes, "" if ok else error)
 
 
-def run_all(profile: str, paths: list[Path], out_dir: Path, limit: float) -> list[Row]:
+def run_all(
+    profile: str, paths: list[Path], out_dir: Path, limit: float, keep: bool = False
+) -> list[Row]:
     """Run notebooks at a profile and print a line for each as it ends.
 
     The laptop profile is what a notebook's own cell says, so its results go to ``results/``;
@@ -151,6 +172,7 @@ def run_all(profile: str, paths: list[Path], out_dir: Path, limit: float) -> lis
         paths: notebooks to run; those of later chapters, the longer ones, start first.
         out_dir: gets ``notebooks/`` (executed copies), ``results/``, ``logs/``, ``report.html``.
         limit: seconds after which a notebook is stopped and counts as failed.
+        keep: leave out what has run before and is current, as after an interruption.
 
     Returns:
         One row a notebook, in the order of ``paths``.
@@ -164,6 +186,10 @@ def run_all(profile: str, paths: list[Path], out_dir: Path, limit: float) -> lis
     with ThreadPoolExecutor(WORKERS) as pool:
         jobs = []
         for path in reversed(paths):
+            if keep and is_current(out_dir / "notebooks" / path.name, path):
+                rows[path.stem] = Row(path.stem, True, 0, 0, 0, "")
+                print(f"{path.stem:<24} passed before, and nothing that it reads has changed")
+                continue
             parameters = shared | table.get(path.stem, {})
             jobs.append(pool.submit(run_one, path, parameters, out_dir, limit))
         for job in as_completed(jobs):

@@ -229,7 +229,7 @@ def test_self_hosted_scripts_are_used_where_they_are(tmp_path, monkeypatch):
 
 def test_book_is_not_built_when_a_notebook_fails(monkeypatch, capsys):
     row = build.run.Row("01_metrics", False, 1.0, 1.0, 1.0, "    cell 3: ValueError: no")
-    monkeypatch.setattr(build.run, "run_all", lambda *args: [row])
+    monkeypatch.setattr(build.run, "run_all", lambda *args, **how: [row])
     monkeypatch.setattr(build, "build", lambda out_dir: pytest.fail("it was built"))
     monkeypatch.setattr("sys.argv", ["build"])
     assert build.main() == 1

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import cKDTree
 
 from srlib import data, infer, metrics, models, train
 from srlib.train import (
@@ -50,12 +51,21 @@ def anisotropic(case: data.Case) -> data.Case:
     return replace(case, hr=images, normals=[0, 1, 2], augment=(False, False, True))
 
 
-def test_a_training_takes_for_zero_what_a_processor_is_slow_with():
-    torch.set_flush_denormal(False)
-    tiny = torch.full((4,), 1e-40)
+def test_a_training_and_no_other_takes_tiny_numbers_for_zero():
+    tiny, seen = torch.full((4,), 1e-40), []
+
+    def loss(network: torch.nn.Module, rng: torch.Generator) -> torch.Tensor:
+        seen.append(bool((2 * tiny == 0).all()))
+        return network(torch.ones(1, 1)).square().mean()
+
     assert (2 * tiny > 0).all()
-    train.choose_device("cpu")
-    assert (2 * tiny == 0).all()
+    train.fit_supervised(torch.nn.Linear(1, 1), loss, 2, 0, "cpu", progress=False)
+    assert seen == [True, True]
+    assert (2 * tiny > 0).all()
+    many = np.zeros((200, 3))
+    many[150:, 0] = np.arange(50)
+    many[:, 1] = np.linspace(0, 1, 200)
+    assert cKDTree(many).query(many)[0].max() == 0, "it splits zero from the next larger number"
 
 
 def trainer(case: data.Case, seed: int = 0, **changes) -> Trainer:
@@ -469,6 +479,7 @@ def test_the_paper_network_trains(anode):
 CHILD = """
 import sys
 import torch
+from scipy.spatial import cKDTree
 from srlib import data, models, train
 
 torch.set_num_threads(1)

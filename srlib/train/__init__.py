@@ -14,7 +14,7 @@ from srlib.data import Case, slice_volume
 from srlib.train.adversarial import Trainer
 from srlib.train.depth import DEPTH_METHODS, DepthRecipe, Sections, fit_depth
 from srlib.train.diffusion import fit_diffusion
-from srlib.train.processes import anyone, choose_device
+from srlib.train.processes import anyone, choose_device, tiny_is_zero
 from srlib.train.quality import LIMITS, quality
 from srlib.train.recipe import PROFILES, STUDY, Recipe, laptop_changes
 from srlib.train.restoration import METHODS, Pairs, RestorationRecipe, fit_restorer
@@ -85,6 +85,7 @@ def _check_memory(trainer: Trainer) -> None:
     memory.check(needed, what, "use a smaller window, fewer slices, or recompute=True", device)
 
 
+@tiny_is_zero()
 def fit_superres(
     case: Case,
     profile: str = "laptop",

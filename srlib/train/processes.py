@@ -1,16 +1,29 @@
 """Several processes, one for each device, that train one generator together (``torchrun``)."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 
+@contextmanager
+def tiny_is_zero() -> Iterator[None]:
+    """Until the end of a training, numbers too small for a normal float are zero.
+
+    A processor takes many times longer for them, and moments of Adam end there. Not for longer:
+    others need them. Without them a k-d tree of scipy may divide its points for ever.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def choose_device(device: str | None) -> torch.device:
     """The device of this process, after joining the others if there are any.
-
-    Numbers too small for a normal float become zero in this process from now on: a processor takes
-    many times longer for them, and moments of Adam end there.
 
     Raises:
         ValueError: if there is no such device.
@@ -22,7 +35,6 @@ def choose_device(device: str | None) -> torch.device:
         raise ValueError(f"there is no device {device!r}: use 'cpu' or 'cuda'") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("no CUDA device was found: use device='cpu'")
-    torch.set_flush_denormal(True)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         if device.type == "cuda":

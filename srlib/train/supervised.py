@@ -17,7 +17,7 @@ from srlib import checkpoint, results
 from srlib.data import Case, one_hot
 from srlib.degrade import exact_scale
 from srlib.precision import autocast, number_format
-from srlib.train.processes import choose_device
+from srlib.train.processes import choose_device, tiny_is_zero
 from srlib.train.recipe import Recipe, build
 
 WARMUP = 50  # iterations until the rate is full
@@ -66,6 +66,7 @@ def crops(
         yield k, part, turned
 
 
+@tiny_is_zero()
 def fit_supervised(
     model: nn.Module,
     loss: Callable[[nn.Module, torch.Generator], Tensor],

@@ -23,7 +23,7 @@ from srlib.augment import adapted, augment
 from srlib.data import check_images, one_hot, sample_squares, symmetries
 from srlib.models import StyleCritic, StyleGenerator
 from srlib.precision import autocast, number_format
-from srlib.train.processes import choose_device
+from srlib.train.processes import choose_device, tiny_is_zero
 from srlib.train.supervised import plateau
 
 ADAPT = 4  # iterations from one change of p to the next
@@ -178,6 +178,7 @@ class _Training:
         self.optimisers[which].step()
 
 
+@tiny_is_zero()
 def fit_stylegan(
     images: list[np.ndarray],
     n_phases: int,
