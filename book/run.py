@@ -10,7 +10,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -117,22 +116,20 @@ def error_of(copy: Path, log: Path) -> tuple[bool, str]:
     return started, "\n".join(f"    {line}" for line in tail)
 
 
-def is_current(copy: Path, path: Path) -> bool:
-    """Whether a copy ran to its end, and began after the last change of all that it reads of ours.
+def inputs_of(path: Path) -> str:
+    """What a notebook may read, each file with the time of its last change: a line a file."""
+    read = ("srlib/**/*.py", "weights/*", "results/laptop/*.json", "constraints.txt")
+    files = [path, NOTEBOOKS / "profiles.yml", *(p for each in read for p in ROOT.glob(each))]
+    for folder in filter(None, [os.environ.get("SRLIB_DATA"), ROOT / "data" / "raw"]):
+        files += Path(folder).expanduser().glob("*")
+    return "\n".join(sorted(f"{file} {file.stat().st_mtime_ns}" for file in files))
 
-    That is the notebook, ``srlib``, the weights, the studies and their table of parameters; not
-    ``data``, whose files are known by their hash.
-    """
-    try:
-        made = json.loads(copy.read_text())["metadata"]["papermill"]
-    except (OSError, ValueError, KeyError):
-        return False
-    if made["exception"] or not made["end_time"]:
-        return False
-    read = ("srlib/**/*.py", "weights/*", "results/laptop/[a-z]*.json", "constraints.txt")
-    sources = [path, NOTEBOOKS / "profiles.yml", *(p for each in read for p in ROOT.glob(each))]
-    newest = max(source.stat().st_mtime for source in sources)
-    return datetime.fromisoformat(made["start_time"]).timestamp() > newest
+
+def is_current(path: Path, out_dir: Path) -> bool:
+    """Whether the last run of a notebook passed, and nothing that it may read has changed since."""
+    noted = out_dir / "logs" / f"{path.stem}.inputs"
+    made = (out_dir / "notebooks" / path.name).exists() and noted.exists()
+    return made and noted.read_text() == inputs_of(path)
 
 
 def run_one(path: Path, parameters: dict, out_dir: Path, limit: float) -> Row:
@@ -140,6 +137,8 @@ def run_one(path: Path, parameters: dict, out_dir: Path, limit: float) -> Row:
     copy, log = out_dir / "notebooks" / path.name, out_dir / "logs" / f"{path.stem}.log"
     chosen = out_dir / "logs" / f"{path.stem}.yml"
     chosen.write_text(yaml.safe_dump(parameters))
+    noted, inputs = out_dir / "logs" / f"{path.stem}.inputs", inputs_of(path)
+    noted.unlink(missing_ok=True)
     command = [sys.executable, "-m", "papermill", str(path), str(copy), "-k", "python3"]
     command += ["--cwd", str(path.parent), "--no-progress-bar", "--start-timeout", "120"]
     command += ["-f", str(chosen)] if parameters else []
@@ -156,6 +155,8 @@ def run_one(path: Path, parameters: dict, out_dir: Path, limit: float) -> Row:
     if late:
         error = f"    stopped: it took more than {limit:.0f} s"
     ok = status == 0
+    if ok:
+        noted.write_text(inputs)
     return Row(path.stem, ok, time.monotonic() - begin, cpu, megabytes, "" if ok else error)
 
 
@@ -186,7 +187,7 @@ def run_all(
     with ThreadPoolExecutor(WORKERS) as pool:
         jobs = []
         for path in reversed(paths):
-            if keep and is_current(out_dir / "notebooks" / path.name, path):
+            if keep and is_current(path, out_dir):
                 rows[path.stem] = Row(path.stem, True, 0, 0, 0, "")
                 print(f"{path.stem:<24} passed before, and nothing that it reads has changed")
                 continue

@@ -1,7 +1,6 @@
 """Every notebook runs at the smoke profile and its results support what it claims."""
 
 import json
-import os
 
 import nbformat
 import pytest
@@ -74,21 +73,22 @@ def test_failing_cell_fails_the_notebook_and_is_not_retried(tmp_path):
 
 
 @pytest.mark.notebook
-def test_only_what_ended_and_did_not_change_is_kept(tmp_path):
-    out = prepared(tmp_path)
-    path, copy = one_cell(tmp_path, "once", "1 + 1"), out / "notebooks" / "once.ipynb"
-    assert not run.is_current(copy, path), "it has not run"
-    assert run.run_one(path, {}, out, 60).ok and run.is_current(copy, path)
+def test_only_what_passed_and_reads_the_same_is_kept(tmp_path, monkeypatch):
+    out, raw = prepared(tmp_path), tmp_path / "raw"
+    monkeypatch.setenv("SRLIB_DATA", str(raw))
+    path = one_cell(tmp_path, "once", "1 + 1")
+    assert not run.is_current(path, out), "it has not run"
+    assert run.run_one(path, {}, out, 60).ok and run.is_current(path, out)
     (kept,) = run.run_all("laptop", [path], out, 60, keep=True)
     assert kept.ok and kept.seconds == 0
-    (again,) = run.run_all("laptop", [path], out, 60)
-    assert again.ok and again.seconds > 0
-    os.utime(path)
-    assert not run.is_current(copy, path), "it was changed"
+    raw.mkdir()
+    (raw / "electrode.tiff").touch()
+    assert not run.is_current(path, out), "it may have shown a twin of it"
+    (again,) = run.run_all("laptop", [path], out, 60, keep=True)
+    assert again.ok and again.seconds > 0 and run.is_current(path, out)
     one_cell(tmp_path, "once", "1 / 0")
-    assert not run.run_one(path, {}, out, 60).ok and not run.is_current(copy, path)
-    copy.write_text(copy.read_text()[:200])
-    assert not run.is_current(copy, path), "it was cut short"
+    assert not run.is_current(path, out), "it was changed"
+    assert not run.run_one(path, {}, out, 60).ok and not run.is_current(path, out), "it failed"
 
 
 @pytest.mark.notebook
