@@ -98,12 +98,14 @@ class Arm:
         recipe: Fields of :class:`srlib.train.Recipe`; None for the supervised CNN.
         case: Makes the inputs of this arm of those of the first.
         name: The case.
+        source: Of its data: the files of the anode have no truth.
         scale: The scale factor after ``case``.
     """
 
     recipe: dict | None = field(default_factory=dict)
     case: Callable = same
     name: str = "electrode"
+    source: str = "real"
     scale: float = 4
 
 
@@ -129,8 +131,8 @@ ARMS = {
     "blocks-0": Arm({"blocks": 0}),
     "blocks-4": Arm({"blocks": 4}),
     "sampled": Arm(case=seen_as("nearest")),
-    "anode": Arm(name="case3"),
-    "anode-blurred": Arm(case=seen_as("blur"), name="case3"),
+    "anode": Arm(name="case3", source="twin"),
+    "anode-blurred": Arm(case=seen_as("blur"), name="case3", source="twin"),
     "image-1": Arm(case=image(256)),
     "image-1-quarter": Arm(case=image(128)),
     "image-1-sixteenth": Arm(case=image(SIDE)),
@@ -143,22 +145,21 @@ ARMS = {
     "coarse-16": Arm(case=coarse(16)),
     "coarse-16-noise-0": Arm({"noise_channels": 0}, coarse(16)),
 }
+# A network of each is shipped, one of the synthetic electrode too: chapters run without files.
+SCALES = (1.6, 2, 4, 8)
+SHIPPED = ("recipe", "noise-0-long", *(f"{k}-{s}" for k in ("scale", "cnn") for s in SCALES))
+ARMS |= {f"{arm}-twin": replace(ARMS[arm], source="twin") for arm in SHIPPED}
 
 
 @cache
-def known(name: str) -> data.Case:
+def known(name: str, source: str) -> data.Case:
     """The inputs of the first arm."""
-    return data.load(name, source(name))
-
-
-def source(name: str) -> str:
-    """Of the data: the files of the anode have no truth."""
-    return "real" if name == "electrode" else "twin"
+    return data.load(name, source)
 
 
 def trained(arm: Arm, seed: int, work: Path) -> tuple[torch.nn.Module, list, data.Case]:
     """A network, its critics and its inputs."""
-    case = arm.case(known(arm.name))
+    case = arm.case(known(arm.name, arm.source))
     if arm.recipe is None:
         first = int(SEEN / arm.scale)
         recipe = train.Recipe(width=train.STUDY["width"], window=train.STUDY["window"])
@@ -191,7 +192,7 @@ def run(arm: str, seed: int, work: Path) -> dict:
     """Train one arm with one seed, and judge its averaged weights on the same part as all."""
     how = ARMS[arm]
     model, critics, case = trained(how, seed, work)
-    start = known(how.name)
+    start = known(how.name, how.source)
     judged = case if how.scale != 4 else start
     slab = judged.lr[: int(ablation_judge.SLAB / how.scale)]
     whole = infer.superres(model, slab, seed, crop=0, progress=False)
@@ -211,4 +212,4 @@ def run(arm: str, seed: int, work: Path) -> dict:
 
 
 if __name__ == "__main__":
-    sweep(__doc__, "ablation", ARMS, run, lambda arm: source(ARMS[arm].name), device=DEVICE)
+    sweep(__doc__, "ablation", ARMS, run, lambda arm: ARMS[arm].source, device=DEVICE)
