@@ -41,7 +41,6 @@ def main() -> int:
         profile="laptop",
         source="twin",
         seed=0,
-        device="cpu",
         seconds=time.perf_counter() - begin,
         out_dir=chosen.out_dir,
     )

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.ablation_study`` trains what is missing of the tables in chapters 20 to 25,
 each arm and seed in five to ten minutes on one core (on a GPU if there is one), and writes
-``results/laptop/ablation-ARM-SEED.json``. An arm that was interrupted goes on at its last
+``results/full/ablation-ARM-SEED.json``. An arm that was interrupted goes on at its last
 checkpoint, or starts anew.
 
 All arms train on the same coarse volume and are judged on the same part of it, of which the CNN has
@@ -212,4 +212,4 @@ def run(arm: str, seed: int, work: Path) -> dict:
 
 
 if __name__ == "__main__":
-    sweep(__doc__, "ablation", ARMS, run, lambda arm: ARMS[arm].source, device=DEVICE)
+    sweep(__doc__, "ablation", ARMS, run, lambda arm: ARMS[arm].source)

@@ -1,7 +1,7 @@
 """Does augmentation remove the streaks of the electron microscope? On the real files of Case 4.
 
 ``python -m benchmarks.augmentation_study`` trains what is missing of the arms, each in about ten
-minutes on two quiet cores, and writes ``results/laptop/case4-ARM-SEED.json`` for chapter 13. A call
+minutes on two quiet cores, and writes ``results/full/case4-ARM-SEED.json`` for chapter 13. A call
 that was interrupted goes on at its last checkpoint when it is called again.
 """
 

@@ -1,7 +1,7 @@
 """A volume larger than memory, from zarr to zarr, and what a killed run costs.
 
 ``python -m benchmarks.bench_streaming 1920`` makes a volume as large as the paper's and
-writes ``results/laptop/streaming-1920.json``.
+writes ``results/full/streaming-1920.json``.
 """
 
 import subprocess
@@ -92,6 +92,6 @@ def run(size: int = 1024, small: int = 256) -> dict[str, float]:
 if __name__ == "__main__":
     edge = int(sys.argv[1]) if len(sys.argv) > 1 else 1920
     found = whole(edge) | {"numbers": str(precision.number_format()).removeprefix("torch.")}
-    how = dict(profile="laptop", source="twin", seed=0, device="cpu", seconds=found["seconds"])
-    folder = Path(__file__).resolve().parents[1] / "results" / "laptop"
+    how = dict(profile="laptop", source="twin", seed=0, seconds=found["seconds"])
+    folder = Path(__file__).resolve().parents[1] / "results" / "full"
     print(results.write(f"streaming-{edge}", found, **how, out_dir=folder))

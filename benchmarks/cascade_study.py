@@ -1,7 +1,7 @@
 """Rock x16 by two networks: from an overview at 7 um to 3.5 um, and on to 0.4375 um (FW-14).
 
 ``python -m benchmarks.cascade_study`` trains the first one with slices of a scan of another place,
-takes the shipped one behind it, and writes ``results/laptop/rock-x16-SEED.json``.
+takes the shipped one behind it, and writes ``results/full/rock-x16-SEED.json``.
 """
 
 import time

@@ -1,7 +1,7 @@
 """Depth of FIB-SEM stacks: interpolation, CNN and SRGAN on twins and on real structures.
 
 ``python -m benchmarks.depth_study`` trains what is missing of the arms, each in two to five minutes
-on one core, and writes ``results/laptop/depth-ARM-SEED.json``, and weights into
+on one core, and writes ``results/full/depth-ARM-SEED.json``, and weights into
 ``_build/depth_study``. An arm is ``STACK-N-METHOD``. The seed is that of the volume *and* of the
 training. A call that was interrupted goes on at its last checkpoint.
 """

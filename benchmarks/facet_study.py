@@ -1,7 +1,7 @@
 """How few facets are enough (SuperRes, section 2.2): fewer images, on the twin of the separator.
 
 ``python -m benchmarks.facet_study`` trains what is missing of the table in chapter 11, each arm and
-seed in about ten minutes on two quiet cores, and writes ``results/laptop/facets-ARM-SEED.json``. A
+seed in about ten minutes on two quiet cores, and writes ``results/full/facets-ARM-SEED.json``. A
 call that was interrupted goes on at its last checkpoint when it is called again.
 """
 

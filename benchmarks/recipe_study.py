@@ -1,7 +1,7 @@
 """What matters in the laptop recipe: one change at a time, on the real fuel-cell anode.
 
 ``python -m benchmarks.recipe_study`` runs what is missing of the table on the recipe page, each
-arm and seed in about five minutes, and writes ``results/laptop/recipe-ARM-SEED.json``. An
+arm and seed in about five minutes, and writes ``results/full/recipe-ARM-SEED.json``. An
 arm that was interrupted starts anew.
 """
 

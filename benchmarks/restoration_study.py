@@ -1,7 +1,7 @@
 """InDI, a CNN and a GAN on the same pairs, the same network and as many steps, three seeds each.
 
 ``python -m benchmarks.restoration_study`` trains what is missing of the arms, each in five to ten
-minutes on one core, and writes ``results/laptop/restoration-ARM-SEED.json`` for chapter 32, and
+minutes on one core, and writes ``results/full/restoration-ARM-SEED.json`` for chapter 32, and
 weights into ``_build/restoration_study``. A call that was interrupted goes on at its last
 checkpoint when it is called again.
 """

@@ -1,7 +1,7 @@
 """Rock x8, one change at a time, judged against the truth at the place of the training and another.
 
 ``python -m benchmarks.rock_study`` trains what is missing of the arms, each in ten minutes on one
-core, and writes ``results/laptop/rock-ARM-SEED.json``, and weights into ``_build/rock_study``. A
+core, and writes ``results/full/rock-ARM-SEED.json``, and weights into ``_build/rock_study``. A
 call that was interrupted goes on at its last checkpoint when it is called again.
 """
 

@@ -1,7 +1,7 @@
 """Images of rock made by StyleGAN2 of 14: large ones, small ones, with and without ADA.
 
 ``python -m benchmarks.style_study`` trains what is missing, each in a quarter of an hour on two
-cores, and writes ``results/laptop/style-ARM-SEED.json``, and weights into ``_build/style_study``.
+cores, and writes ``results/full/style-ARM-SEED.json``, and weights into ``_build/style_study``.
 The arms ``few`` learn to make squares half as wide, from one square of each image.
 """
 

@@ -34,7 +34,7 @@ PACKAGES = {
     },
 }
 WIDGETS = Path("notebooks/@jupyter-widgets/html-manager/dist")  # where the widgets look for fonts
-LIMIT = 3600
+LIMIT, FULL_LIMIT = 3600, 86_400  # seconds after which a notebook is stopped
 
 
 def unpack(archive: Path, wanted: dict[str, str], folder: Path) -> None:
@@ -101,8 +101,11 @@ def stage(executed: Path, folder: Path) -> None:
         yaml.safe_dump(config(), allow_unicode=True, sort_keys=False)
     )
     (folder / "notebooks").mkdir()
-    for notebook in executed.glob("[!_]*.ipynb"):
-        publish(notebook, folder / "notebooks" / notebook.name)
+    for source in run.NOTEBOOKS.glob(
+        "[!_]*.ipynb"
+    ):  # one that has not run is shown without outputs
+        made = executed / source.name
+        publish(made if made.exists() else source, folder / "notebooks" / source.name)
 
 
 def build(out_dir: Path) -> Path:
@@ -137,10 +140,15 @@ def build(out_dir: Path) -> Path:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", choices=run.PROFILES, default="laptop")
-    profile = parser.parse_args().profile
-    out_dir = ROOT / "_build" / profile
-    paths = [path for path in run.notebooks() if not path.stem.startswith("_")]
-    rows = run.run_all(profile, paths, out_dir, LIMIT, keep=True)
+    parser.add_argument("names", nargs="*", help="chapters to run, such as 00 12; all if none")
+    chosen = parser.parse_args()
+    out_dir = ROOT / "_build" / chosen.profile
+    paths = [path for path in run.chapters(chosen.names, parser) if not path.stem.startswith("_")]
+    limit = FULL_LIMIT if chosen.profile == "full" else LIMIT
+    try:
+        rows = run.run_all(chosen.profile, paths, out_dir, limit, keep=True)
+    except KeyboardInterrupt:
+        return 130
     failed = sum(not row.ok for row in rows)
     print(f"{len(rows) - failed} passed, {failed} failed")
     if failed:

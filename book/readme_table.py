@@ -94,10 +94,10 @@ def recipe_table() -> str:
             return f"{value:,}" if isinstance(value, int) else f"{value:g}"
         return "all" if value is None else str(value)
 
-    paper, laptop = PROFILES["paper"], PROFILES["laptop"]
+    paper, laptop = PROFILES["full"], PROFILES["laptop"]
     changes = {"hidden phases": MERGED, "scale factor 8": AT_EIGHT}
     changes |= {"both": MERGED_AT_EIGHT, "from noise": FROM_NOISE}
-    titles = ["setting", "field", "paper profile", "laptop profile", *changes]
+    titles = ["setting", "field", "full profile (the paper's)", "laptop profile", *changes]
     rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for name, meaning in RECIPE.items():
         cells = [meaning, f"`{name}`", show(getattr(paper, name)), show(getattr(laptop, name))]
@@ -161,7 +161,9 @@ def filled(root: Path = ROOT) -> dict[Path, str]:
     return {
         readme: fill(readme.read_text(encoding="utf-8"), "results", chapters),
         errata: fill(errata.read_text(encoding="utf-8"), "recipe", recipe_table()),
-        study: fill(study.read_text(encoding="utf-8"), "study", study_table(runs)),
+        study: fill(
+            study.read_text(encoding="utf-8"), "study", study_table(root / "results" / "full")
+        ),
     }
 
 

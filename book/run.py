@@ -15,10 +15,15 @@ from pathlib import Path
 import psutil
 import yaml
 
+from srlib import results
+from srlib.data import find_file
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
-PROFILES = ("smoke", "laptop", "paper")
+PROFILES = ("smoke", "laptop", "full")
 WORKERS = 2
+SECONDS = ROOT / "results" / "seconds.json"  # what each chapter took, by profile: book.store
+RUNNING: set[subprocess.Popen] = set()
 
 
 @dataclass
@@ -34,10 +39,9 @@ class Row:
     claim: str = ""
 
     def line(self) -> str:
-        state = "passed" if self.ok else "FAILED"
-        text = f"{self.stem:<24} {state} {self.seconds:7.1f} s"
-        text += f" {self.cpu:7.1f} s of CPU {self.megabytes:7.0f} MB"
-        return text if self.ok else f"{text}\n{self.error}"
+        if not self.ok:
+            return f"{self.stem} FAILED after {self.seconds:.0f} s\n{self.error}"
+        return f"{self.stem} {self.seconds:.0f} s" if self.seconds else f"{self.stem} is up to date"
 
 
 def notebooks() -> list[Path]:
@@ -66,14 +70,15 @@ def write_kernel(folder: Path) -> None:
     (spec / "kernel.json").write_text(text)
 
 
-def environment(out_dir: Path) -> dict[str, str]:
-    """Environment of a worker: one thread, our kernel first, the interpreter's tools on PATH."""
+def environment(out_dir: Path, asked: Path) -> dict[str, str]:
+    """Environment of a worker: one thread, our kernel first; data it asks for are noted."""
     jupyter = out_dir / "jupyter"
     write_kernel(jupyter)
     paths = [str(jupyter), *filter(None, [os.environ.get("JUPYTER_PATH")])]
     return os.environ | {
         "OMP_NUM_THREADS": "1",
         "NUMBA_NUM_THREADS": "1",  # else numba raises the number that PyTorch uses, too
+        "SRLIB_ASKED": str(asked),
         "JUPYTER_PATH": os.pathsep.join(paths),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
@@ -116,29 +121,39 @@ def error_of(copy: Path, log: Path) -> tuple[bool, str]:
     return started, "\n".join(f"    {line}" for line in tail)
 
 
-def inputs_of(path: Path) -> str:
-    """What a notebook may read, each file with the time of its last change: a line a file."""
-    read = ("srlib/**/*.py", "weights/*", "results/laptop/*.json", "constraints.txt")
+def inputs_of(path: Path, asked: Path) -> str:
+    """What a notebook reads, each file with the time of its last change: a line a file.
+
+    Args:
+        path: The notebook.
+        asked: Names of the data files that its last run looked for, found or not, a line a name.
+    """
+    read = ("srlib/**/*.py", "weights/*", "results/*/*.json", "constraints.txt")
     files = [path, NOTEBOOKS / "profiles.yml", *(p for each in read for p in ROOT.glob(each))]
-    for folder in filter(None, [os.environ.get("SRLIB_DATA"), ROOT / "data" / "raw"]):
-        files += Path(folder).expanduser().glob("*")
-    return "\n".join(sorted(f"{file} {file.stat().st_mtime_ns}" for file in files))
+    names = sorted(set(asked.read_text().splitlines())) if asked.exists() else []
+    found = {name: find_file(name) for name in names}
+    files += filter(None, found.values())
+    missing = [f"{name} is not here" for name, file in found.items() if file is None]
+    return "\n".join([*sorted(f"{file} {file.stat().st_mtime_ns}" for file in files), *missing])
 
 
 def is_current(path: Path, out_dir: Path) -> bool:
-    """Whether the last run of a notebook passed, and nothing that it may read has changed since."""
-    noted = out_dir / "logs" / f"{path.stem}.inputs"
+    """Whether the last run of a notebook passed, and nothing that it read has changed since."""
+    logs = out_dir / "logs"
+    noted = logs / f"{path.stem}.inputs"
     made = (out_dir / "notebooks" / path.name).exists() and noted.exists()
-    return made and noted.read_text() == inputs_of(path)
+    return made and noted.read_text() == inputs_of(path, logs / f"{path.stem}.asked")
 
 
 def run_one(path: Path, parameters: dict, out_dir: Path, limit: float) -> Row:
     """Run one notebook in its own process; once more if its kernel did not start."""
-    copy, log = out_dir / "notebooks" / path.name, out_dir / "logs" / f"{path.stem}.log"
-    chosen = out_dir / "logs" / f"{path.stem}.yml"
+    copy, logs = out_dir / "notebooks" / path.name, out_dir / "logs"
+    log, asked, noted = (logs / f"{path.stem}.{end}" for end in ("log", "asked", "inputs"))
+    chosen = logs / f"{path.stem}.yml"
     chosen.write_text(yaml.safe_dump(parameters))
-    noted, inputs = out_dir / "logs" / f"{path.stem}.inputs", inputs_of(path)
     noted.unlink(missing_ok=True)
+    asked.unlink(missing_ok=True)
+    before = inputs_of(path, asked)
     command = [sys.executable, "-m", "papermill", str(path), str(copy), "-k", "python3"]
     command += ["--cwd", str(path.parent), "--no-progress-bar", "--start-timeout", "120"]
     command += ["-f", str(chosen)] if parameters else []
@@ -147,30 +162,58 @@ def run_one(path: Path, parameters: dict, out_dir: Path, limit: float) -> Row:
         copy.unlink(missing_ok=True)
         with log.open("a" if attempt else "w") as sink:
             streams = {"stdin": subprocess.DEVNULL, "stdout": sink, "stderr": sink}
-            process = subprocess.Popen(command, env=environment(out_dir), **streams)
+            how = {"env": environment(out_dir, asked), "start_new_session": True}
+            process = subprocess.Popen(command, **how, **streams)
+            RUNNING.add(process)
             status, cpu, megabytes, late = wait(process, limit)
+            RUNNING.discard(process)
         started, error = error_of(copy, log)
         if status == 0 or late or started:
             break
     if late:
         error = f"    stopped: it took more than {limit:.0f} s"
-    ok = status == 0
+    ok, seconds = status == 0, time.monotonic() - begin
+    if ok and inputs_of(path, logs / "none") == before:
+        noted.write_text(inputs_of(path, asked))
     if ok:
-        noted.write_text(inputs)
-    return Row(path.stem, ok, time.monotonic() - begin, cpu, megabytes, "" if ok else error)
+        took = {"seconds": round(seconds), "core_seconds": round(cpu), "MB": round(megabytes)}
+        record = {"commit": results.commit(), "machine": results.machine()} | took
+        (logs / f"{path.stem}.json").write_text(json.dumps(record))
+    return Row(path.stem, ok, seconds, cpu, megabytes, "" if ok else error)
+
+
+def expected(profile: str) -> dict[str, float]:
+    """Seconds that each notebook took when its time was stored."""
+    table = json.loads(SECONDS.read_text()) if SECONDS.exists() else {}
+    return {k: row["seconds"] for k, row in table.get(profile, {}).get("chapters", {}).items()}
+
+
+def time_left(rows: list[Row], waiting: list[str], known: dict[str, float]) -> str:
+    """``about N min left``: stored seconds, times what this machine needs more than they say."""
+    done = [row for row in rows if row.seconds]
+    usual = sum(known.values()) / len(known) if known else None
+    typical = usual or sum(row.seconds for row in done) / max(1, len(done))
+    spent, planned = (
+        sum(row.seconds for row in done),
+        sum(known.get(r.stem, typical) for r in done),
+    )
+    pace = spent / planned if planned else 1.0
+    left = pace * sum(known.get(stem, typical) for stem in waiting) / WORKERS
+    return f"about {left / 60:.0f} min left" if left >= 60 else "less than a minute left"
 
 
 def run_all(
     profile: str, paths: list[Path], out_dir: Path, limit: float, keep: bool = False
 ) -> list[Row]:
-    """Run notebooks at a profile and print a line for each as it ends.
+    """Run notebooks at a profile and print a line for each as it ends, with the time left.
 
-    The laptop profile is what a notebook's own cell says, so its results go to ``results/``;
-    other profiles keep theirs apart under ``out_dir``.
+    The laptop profile is what a notebook's own cell says, so its results go to ``results/``. Those
+    of the full profile go to ``results/full/`` if no file has uncommitted changes; all others stay
+    under ``out_dir``.
 
     Args:
-        profile: ``"smoke"``, ``"laptop"`` or ``"paper"``.
-        paths: notebooks to run; those of later chapters, the longer ones, start first.
+        profile: ``"smoke"``, ``"laptop"`` or ``"full"``.
+        paths: notebooks to run; those that took longest before start first.
         out_dir: gets ``notebooks/`` (executed copies), ``results/``, ``logs/``, ``report.html``.
         limit: seconds after which a notebook is stopped and counts as failed.
         keep: leave out what has run before and is current, as after an interruption.
@@ -179,27 +222,58 @@ def run_all(
         One row a notebook, in the order of ``paths``.
     """
     table = profile_parameters(profile)
-    results = os.path.relpath(out_dir / "results", NOTEBOOKS)
-    shared = {} if profile == "laptop" else {"PROFILE": profile, "OUT_DIR": results}
+    folder = out_dir / "results"
+    if profile == "full":
+        if results.is_clean(results.commit()):
+            folder = ROOT / "results" / "full"
+        else:
+            print(f"There are uncommitted changes: results go to {folder}, not to results/full.")
+    shared = {"PROFILE": profile, "OUT_DIR": os.path.relpath(folder, NOTEBOOKS)}
+    shared = {} if profile == "laptop" else shared
     for name in ("notebooks", "results", "logs"):
         (out_dir / name).mkdir(parents=True, exist_ok=True)
-    rows = {}
-    with ThreadPoolExecutor(WORKERS) as pool:
-        jobs = []
-        for path in reversed(paths):
-            if keep and is_current(path, out_dir):
-                rows[path.stem] = Row(path.stem, True, 0, 0, 0, "")
-                print(f"{path.stem:<24} passed before, and nothing that it reads has changed")
-                continue
-            parameters = shared | table.get(path.stem, {})
-            jobs.append(pool.submit(run_one, path, parameters, out_dir, limit))
+    rows: dict[str, Row] = {}
+    waiting = [path for path in paths if not (keep and is_current(path, out_dir))]
+    for path in paths:
+        if path not in waiting:
+            rows[path.stem] = Row(path.stem, True, 0, 0, 0, "")
+    if rows:
+        print(f"{len(rows)} of {len(paths)} are up to date: nothing that they read has changed.")
+    known = expected(profile)
+    waiting.sort(key=lambda path: known.get(path.stem, 0), reverse=True)
+    pool = ThreadPoolExecutor(WORKERS)
+    try:
+        jobs = [
+            pool.submit(run_one, path, shared | table.get(path.stem, {}), out_dir, limit)
+            for path in waiting
+        ]
         for job in as_completed(jobs):
             row = job.result()
             rows[row.stem] = row
-            print(row.line(), flush=True)
+            left = [path.stem for path in waiting if path.stem not in rows]
+            count = f"[{len(rows):2d}/{len(paths)}]"
+            after = f", {time_left(list(rows.values()), left, known)}" if left and row.ok else ""
+            print(f"{count} {row.line()}{after}", flush=True)
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        stop_running()
+        print("\nStopped. What has passed is kept: the same command goes on from here.")
+        raise
+    pool.shutdown()
     ordered = [rows[path.stem] for path in paths]
     write_report(profile, ordered, out_dir / "report.html")
     return ordered
+
+
+def stop_running() -> None:
+    """End every notebook that runs, with its kernel."""
+    for process in list(RUNNING):
+        try:
+            worker = psutil.Process(process.pid)
+            for each in [*worker.children(recursive=True), worker]:
+                each.kill()
+        except psutil.Error:
+            continue
 
 
 def write_report(profile: str, rows: list[Row], path: Path) -> None:
@@ -220,17 +294,27 @@ def write_report(profile: str, rows: list[Row], path: Path) -> None:
     )
 
 
+def chapters(names: list[str], parser: argparse.ArgumentParser) -> list[Path]:
+    """The notebooks that names such as ``12`` or ``12_case3_fuel_cell`` begin; all if no name."""
+    paths = notebooks()
+    for name in names:
+        if not any(path.stem.startswith(name) for path in paths):
+            known = ", ".join(path.stem for path in paths)
+            parser.error(f"there is no notebook {name!r}: choose from {known}")
+    return [p for p in paths if not names or any(p.stem.startswith(name) for name in names)]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", choices=PROFILES, default="laptop")
     parser.add_argument("--limit", type=float, default=3600, help="seconds a notebook may take")
-    parser.add_argument("stems", nargs="*", help="notebooks, such as 01_metrics; all if none")
+    parser.add_argument("names", nargs="*", help="notebooks, such as 01; all if none")
     chosen = parser.parse_args()
-    known = [path.stem for path in notebooks()]
-    if unknown := set(chosen.stems) - set(known):
-        parser.error(f"there is no notebook {unknown.pop()!r}: choose from {', '.join(known)}")
-    paths = [path for path in notebooks() if not chosen.stems or path.stem in chosen.stems]
-    rows = run_all(chosen.profile, paths, ROOT / "_build" / chosen.profile, chosen.limit)
+    paths = chapters(chosen.names, parser)
+    try:
+        rows = run_all(chosen.profile, paths, ROOT / "_build" / chosen.profile, chosen.limit)
+    except KeyboardInterrupt:
+        return 130
     failed = sum(not row.ok for row in rows)
     print(f"{len(rows) - failed} passed, {failed} failed")
     return 1 if failed else 0

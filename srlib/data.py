@@ -16,7 +16,14 @@ SOURCES = ("auto", "real", "twin")
 
 
 def find_file(name: str) -> Path | None:
-    """A file in the folder ``$SRLIB_DATA`` or in ``data/raw``; None if it is in neither."""
+    """A file in the folder ``$SRLIB_DATA`` or in ``data/raw``; None if it is in neither.
+
+    Its name is added to the file ``$SRLIB_ASKED``, if that is set: so ``make book`` knows which
+    chapters a file that is fetched later would change.
+    """
+    if asked := os.environ.get("SRLIB_ASKED"):
+        with open(asked, "a", encoding="utf-8") as names:
+            names.write(f"{name}\n")
     folders = [os.environ.get("SRLIB_DATA"), Path(__file__).parents[1] / "data" / "raw"]
     found = (Path(folder).expanduser() / name for folder in folders if folder)
     return next((path for path in found if path.is_file()), None)

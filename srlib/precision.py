@@ -21,7 +21,8 @@ def number_format(device: str | torch.device = "cpu") -> torch.dtype:
     else:
         # Private functions of torch: where a version lacks them, 32-bit numbers are the safe way.
         names = "_is_avx512_bf16_supported", "_is_amx_tile_supported"
-        fast = any(getattr(torch.cpu, name, bool)() for name in names)
+        wide = torch.backends.cpu.get_cpu_capability() != "AVX2"  # ATEN_CPU_CAPABILITY=avx2 narrows
+        fast = wide and any(getattr(torch.cpu, name, bool)() for name in names)
     return torch.bfloat16 if fast else torch.float32
 
 

@@ -1,6 +1,7 @@
 """Results of a run: one JSON file a notebook, with where, when and how it was made.
 
-The prose of the book takes its numbers from these files (through :func:`glue`), never by hand.
+The prose of the book takes its numbers from these files, never by hand. ``results/laptop`` holds
+what ``make book`` came to, ``results/full`` the longer runs and the studies.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ import re
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib import import_module, metadata
+from importlib import metadata
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import srlib
 from srlib.checkpoint import write_atomic
+from srlib.precision import number_format
 
 _ROOT = Path(__file__).resolve().parent.parent
+_STATUS = ("status", "--porcelain", "-uno", "--", ".", ":(exclude)results", ":(exclude)weights")
 
 
 def write(
@@ -33,20 +37,18 @@ def write(
     profile: str,
     source: str,
     seed: int | Sequence[int],
-    device: str,
     seconds: float,
     out_dir: str | Path,
 ) -> Path:
-    """Write ``out_dir/<notebook>.json``, whole or not at all.
+    """Write ``out_dir/<notebook>.json``, whole or not at all, with commit and machine of the run.
 
     Args:
         notebook: Name of the notebook without its ending, e.g. ``"12_case3_fuel_cell"``.
         values: What was measured, nested dictionaries of numbers, text, lists and arrays.
             A tuple key such as the phase pair ``(0, 1)`` becomes ``"0-1"``.
-        profile: ``"smoke"``, ``"laptop"`` or ``"paper"``.
+        profile: ``"smoke"``, ``"laptop"`` or ``"full"``.
         source: ``"real"`` or ``"twin"``.
         seed: The seed, or the seeds when the values pool several runs.
-        device: Where it ran, e.g. ``"cpu"``.
         seconds: Wall-clock seconds of the run.
         out_dir: Folder for the file; made if it is missing.
 
@@ -55,23 +57,29 @@ def write(
 
     Raises:
         ValueError: if a value is NaN, infinite or not a number, text, list or dictionary,
-            if ``values`` is not a dictionary or ``notebook`` not a plain name.
+            if ``values`` is not a dictionary or ``notebook`` not a plain name, or if ``out_dir``
+            is a folder of stored results and the code that made them is not committed.
         OSError: if the file cannot be written; a former one is untouched.
     """
     if not notebook or Path(notebook).name != notebook:
         raise ValueError(f"notebook={notebook!r} should be a plain name such as '01_metrics'.")
     if not isinstance(values, Mapping):
         raise ValueError(f"values is a {type(values).__name__}: give a dictionary of results.")
+    made_by = commit()
+    if Path(out_dir).resolve().parent == _ROOT / "results" and not is_clean(made_by):
+        raise ValueError(
+            f"Results in {out_dir} name the commit that made them, and files differ from it: "
+            "commit first, or choose another folder."
+        )
     record = {
         "notebook": notebook,
         "profile": profile,
         "source": source,
         "seed": _plain(seed, "seed"),
-        "device": str(device),
         "seconds": _plain(seconds, "seconds"),
-        "cores": _cores(),
+        **machine(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
+        "commit": made_by,
         "versions": _versions(),
         "values": _plain(values, "values"),
     }
@@ -104,7 +112,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def study(
-    name: str, arms: Iterable[str], folder: str | Path = "../results/laptop"
+    name: str, arms: Iterable[str], folder: str | Path = "../results/full"
 ) -> dict[str, list[dict]]:
     """What a study has found: arm -> the values of its trainings, in the order of their seeds.
 
@@ -200,31 +208,8 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:.{max(0, digits - 1 - exponent)}f}"
 
 
-def glue(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Hand numbers to the prose: ``{glue:text}`prefix/key``` in a page shows them.
-
-    Args:
-        values: Nested dictionary; lists and arrays of numbers become "mean ± s.d.".
-        prefix: Put before every name, followed by ``/``.
-
-    Returns:
-        Name -> text. The names are also glued when ``myst_nb`` is installed.
-
-    Raises:
-        ValueError: as :func:`write` does for values that are not finite.
-    """
-    texts = dict(_flat(_plain(values, "values"), prefix))
-    try:
-        stick = import_module("myst_nb").glue
-    except ImportError:
-        return texts
-    for name, text in texts.items():
-        stick(name, text, display=False)
-    return texts
-
-
 def commit() -> str:
-    """Git commit of this checkout, ``+changes`` if files differ from it, else ``"unknown"``."""
+    """Git commit of this checkout, ``+changes`` if code or text differs, else ``"unknown"``."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -239,22 +224,45 @@ def commit() -> str:
         top, head = git("rev-parse", "--show-toplevel", "HEAD").splitlines()
         if Path(top).resolve() != _ROOT:
             return "unknown"
-        return head + ("+changes" if git("status", "--porcelain", "-uno") else "")
+        return head + ("+changes" if git(*_STATUS) else "")
     except (OSError, ValueError, subprocess.SubprocessError):
         return "unknown"
 
 
-def _flat(value: Any, name: str):
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flat(item, f"{name}/{key}" if name else key)
-    elif isinstance(value, list):
-        numeric = value and all(isinstance(item, int | float) for item in value)
-        yield name, spread(value) if numeric else ", ".join(str(item) for item in value)
-    elif isinstance(value, float):
-        yield name, number(value)
-    else:
-        yield name, str(value)
+def is_clean(commit: str) -> bool:
+    """Whether a commit, as :func:`commit` names it, stands for exactly what ran."""
+    return bool(re.fullmatch("[0-9a-f]{40}", commit))
+
+
+def is_known(commit: str) -> bool:
+    """Whether a commit is clean and this repository has it."""
+    command = ["git", "-C", str(_ROOT), "cat-file", "-e", f"{commit}^{{commit}}"]
+    return is_clean(commit) and not subprocess.run(command, capture_output=True).returncode
+
+
+def device() -> str:
+    """Where this process computes: the name of its GPU once it has used one, else ``"cpu"``."""
+    return torch.cuda.get_device_name() if torch.cuda.is_initialized() else "cpu"
+
+
+def machine() -> dict[str, Any]:
+    """What this process runs on: device, processor, number format, threads and cores."""
+    kind = "cuda" if torch.cuda.is_initialized() else "cpu"
+    return {
+        "device": device(),
+        "processor": f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}",
+        "numbers": str(number_format(kind)).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "cores": _cores(),
+    }
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def _plain(value: Any, name: str) -> Any:

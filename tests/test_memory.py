@@ -272,7 +272,7 @@ def test_recomputing_takes_less_memory():
     plain, less = (bench_memory.predict(way, 16) for way in ("plain", "recompute"))
     assert less < 0.6 * plain
     with pytest.raises(ValueError, match="recompute"):
-        replace(train.PROFILES["paper"], recompute=True)
+        replace(train.PROFILES["full"], recompute=True)
 
 
 def test_windows_take_the_memory_of_one():

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -97,10 +98,28 @@ def test_show_says_when_it_cannot_save(shown, tmp_path):
         viz.show(figure, "a", name="b", folder=tmp_path / "file")
 
 
+def test_a_run_stands_beside_the_stored_one(tmp_path):
+    keys = {"area": "scores/ours/area", "new": "new"}
+    values = {"scores": {"ours": {"area": 0.25}}, "new": 3}
+    how = dict(source="twin", profile="laptop", folder=tmp_path)
+    alone = repr(viz.beside(values, "12_a", keys, **how))
+    assert "synthetic twin data, profile laptop\t0.250\t3" in alone and "stored run" not in alone
+    record = {"values": {"scores": {"ours": {"area": 0.125}}}, "source": "real", "profile": "full"}
+    record |= {"date": "2026-11-30T10:00:00+00:00", "device": "H100"}
+    (tmp_path / "12_a.json").write_text(json.dumps(record))
+    both = repr(viz.beside(values, "12_a", keys, **how))
+    line = "stored run of 2026-11-30: real data, profile full, device H100\t0.125\t"
+    assert line in both
+    with pytest.raises(ValueError, match="has none of gone"):
+        viz.beside(values, "12_a", {"x": "gone"}, **how)
+
+
 def test_provenance_names_data_profile_seeds_and_device():
-    text = viz.provenance(source="twin", profile="laptop", seed=[0, 1], device="cpu")
+    text = viz.provenance(source="twin", profile="laptop", seed=[0, 1])
     assert text == "Synthetic twin data; profile laptop; seeds 0, 1; device cpu."
-    assert viz.provenance(source="real", seed=np.int64(4)) == "Real data; seed 4."
+    assert viz.provenance(source="real", seed=np.int64(4)) == "Real data; seed 4; device cpu."
+    stored = viz.provenance(source="real", profile="study", trained="H100")
+    assert stored == "Real data; profile study; trained on H100."
     with pytest.raises(ValueError, match="should be 'real', 'twin' or 'user'"):
         viz.provenance(source="auto")
 

@@ -21,7 +21,7 @@ def test_chapters_carry_minutes_and_headline_of_their_own_run(tmp_path):
     notebook(tmp_path, "01_second.ipynb", ("markdown", "text\n# How fast?\n## not this"))
     notebook(tmp_path, "00_first.ipynb", ("code", "# a comment\n"), ("markdown", "# What is it?"))
     notebook(tmp_path, "_template.ipynb", ("markdown", "# Left out"))
-    about = dict(profile="laptop", seed=0, device="cpu", out_dir=tmp_path)
+    about = dict(profile="laptop", seed=0, out_dir=tmp_path)
     results.write("01_second", {"headline": "3.4 %"}, source="real", seconds=530, **about)
     rows = readme_table.results_table(tmp_path, tmp_path).splitlines()[2:]
     assert rows == [

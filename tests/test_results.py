@@ -10,8 +10,9 @@ import torch
 
 import srlib
 from srlib import results
+from srlib.precision import number_format
 
-RUN = {"profile": "smoke", "source": "twin", "seed": 3, "device": "cpu", "seconds": 1.5}
+RUN = {"profile": "smoke", "source": "twin", "seed": 3, "seconds": 1.5}
 
 
 def test_writes_plain_numbers_with_their_provenance(tmp_path):
@@ -97,6 +98,32 @@ def test_read_says_what_is_wrong(tmp_path, content, words):
         results.read(path)
 
 
+def test_device_and_numbers_are_those_of_the_run(tmp_path, monkeypatch):
+    record = results.read(results.write("a", {}, out_dir=tmp_path, **RUN))
+    assert record["device"] == "cpu"
+    assert record["threads"] == torch.get_num_threads()
+    assert record["numbers"] == str(number_format()).removeprefix("torch.")
+    assert torch.backends.cpu.get_cpu_capability() in record["processor"]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
+    record = results.read(results.write("a", {}, out_dir=tmp_path, **RUN))
+    assert (record["device"], record["numbers"]) == ("NVIDIA H100", "bfloat16")
+
+
+@pytest.mark.parametrize("commit", ["unknown", 40 * "a" + "+changes"])
+def test_stored_results_refuse_code_that_is_not_committed(tmp_path, monkeypatch, commit):
+    monkeypatch.setattr(results, "_ROOT", tmp_path.resolve())
+    monkeypatch.setattr(results, "commit", lambda: commit)
+    for folder in ("laptop", "full"):
+        with pytest.raises(ValueError, match="commit first, or choose another folder"):
+            results.write("a", {}, out_dir=tmp_path / "results" / folder, **RUN)
+    assert not (tmp_path / "results").exists()
+    results.write("a", {}, out_dir=tmp_path / "results", **RUN)
+    monkeypatch.setattr(results, "commit", lambda: 40 * "a")
+    results.write("a", {}, out_dir=tmp_path / "results" / "full", **RUN)
+
+
 def test_commit_names_the_checkout_and_its_changes(tmp_path, monkeypatch):
     root = tmp_path.resolve()
     monkeypatch.setattr(results, "_ROOT", root)
@@ -115,9 +142,14 @@ def test_commit_names_the_checkout_and_its_changes(tmp_path, monkeypatch):
     git("commit", "-qm", "one")
     head = git("rev-parse", "HEAD")
     (root / "untracked").write_text("a result")
-    assert results.commit() == head
+    assert results.commit() == head and results.is_known(head)
+    (root / "results").mkdir()
+    (root / "results" / "a.json").write_text("1")
+    git("add", "results")
+    assert results.commit() == head, "a stored result is no change of what made it"
     (root / "file").write_text("2")
     assert results.commit() == head + "+changes"
+    assert not results.is_known(head + "+changes") and not results.is_known(40 * "a")
     monkeypatch.setattr(results, "_ROOT", root / "site-packages")
     (root / "site-packages").mkdir()
     assert results.commit() == "unknown"
@@ -161,22 +193,6 @@ def test_number_has_three_significant_digits(value, text):
     assert results.number(value) == text
 
 
-def test_glue_names_every_number_and_hands_it_to_the_page(monkeypatch):
-    import myst_nb
-
-    glued = {}
-    monkeypatch.setattr(myst_nb, "glue", lambda name, text, display: glued.update({name: text}))
-    values = {"areas": {(0, 1): 0.05}, "runs": [1.0, 2.0, 3.0], "where": "cpu", "steps": 40}
-    texts = results.glue(values, "12")
-    assert texts == {
-        "12/areas/0-1": "0.0500",
-        "12/runs": "2.0 ± 1.0",
-        "12/where": "cpu",
-        "12/steps": "40",
-    }
-    assert glued == texts
-
-
 def test_the_file_is_json_for_other_tools(tmp_path):
     path = results.write("a", {"text": "µm ± 1"}, out_dir=tmp_path, **RUN)
     assert json.loads(path.read_text(encoding="utf-8"))["values"]["text"] == "µm ± 1"
@@ -192,17 +208,17 @@ def test_a_number_that_is_none_is_still_text(value, text):
     assert results.plus_minus(value, 0.5).startswith(text[:2])
 
 
-def test_a_study_is_read_by_arm_and_summed_up(tmp_path):
-    how = dict(profile="laptop", source="twin", device="cpu", seconds=1.0, out_dir=tmp_path)
+def test_a_study_is_read_by_arm_and_summed_up(tmp_path, monkeypatch):
+    how = dict(profile="laptop", source="twin", seconds=1.0, out_dir=tmp_path)
     for arm, seed, value in (("noise-0", 0, 1), ("noise-0", 1, 3), ("noise-0-small", 0, 9)):
-        how["device"] = "cuda" if value == 3 else "cpu"
+        monkeypatch.setattr(results, "device", lambda gpu=value == 3: "H100" if gpu else "cpu")
         results.write(f"size-{arm}-{seed}", {"error": value}, seed=seed, **how)
     found = results.study("size", ["noise-0-small", "noise-0", "noise", "none"], tmp_path)
     large, first, second = (
-        {"error": e, "device": d} for e, d in zip((9, 1, 3), ("cpu", "cpu", "cuda"), strict=True)
+        {"error": e, "device": d} for e, d in zip((9, 1, 3), ("cpu", "cpu", "H100"), strict=True)
     )
     assert found == {"noise-0-small": [large], "noise-0": [first, second]}
-    assert results.devices(found) == "cpu and cuda"
+    assert results.devices(found) == "H100 and cpu"
     assert results.devices({"noise-0-small": [large]}) == "cpu"
     rows = results.measured(found, {"twice": lambda run: 2 * run["error"]})
     assert rows == {"noise-0-small": {"twice": [18]}, "noise-0": {"twice": [2, 6]}}

@@ -22,7 +22,7 @@ ARROWS = {
     "augment": set(),
     "degrade": set(),
     "twins": set(),
-    "results": {"checkpoint"},
+    "results": {"checkpoint", "precision"},
     "checkpoint": set(),
     "losses": {"degrade"},
     "files": {"metrics"},

@@ -160,7 +160,7 @@ def test_sr13_168_slices_of_56(anode, monkeypatch):
         return draw(images, edge, n, rng)
 
     monkeypatch.setattr(adversarial, "sample_squares", squares)
-    paper = PROFILES["paper"]
+    paper = PROFILES["full"]
     t = Trainer(anode, replace(paper, network="laptop", batch=1, width=4), 0, CPU)
     assert (paper.window, paper.crop, paper.slices, paper.batch) == (64, 4, None, 8)
     t.iteration = 1
@@ -237,7 +237,7 @@ def test_sr18_an_isotropic_case_has_one_critic(anode):
 
 
 def test_networks_of_the_two_recipes(anode, cathode):
-    generator, critics = adversarial.build(cathode, PROFILES["paper"])
+    generator, critics = adversarial.build(cathode, PROFILES["full"])
     assert isinstance(generator, models.PaperGenerator) and generator.n_lr == 2
     assert isinstance(critics[0], models.PaperCritic)
     generator, critics = adversarial.build(cathode, PROFILES["smoke"])
@@ -246,7 +246,7 @@ def test_networks_of_the_two_recipes(anode, cathode):
 
 
 def test_gap17_the_paper_profile_is_that_of_the_public_code():
-    paper = PROFILES["paper"]
+    paper = PROFILES["full"]
     assert paper.lr_generator == paper.lr_critic == 1e-4 and paper.betas == (0.5, 0.999)
     assert (paper.penalty, paper.weight, paper.gate) == (10, 10, 0.005)
     assert (paper.generator_every, paper.critic_steps, paper.batch) == (5, 1, 8)

@@ -105,7 +105,8 @@ def fit_superres(
 
     Args:
         case: The inputs, from :func:`srlib.data.load` or made of your own arrays.
-        profile: ``"smoke"``, ``"laptop"`` (with :func:`laptop_changes`) or ``"paper"``.
+        profile: ``"smoke"``, ``"laptop"`` (with :func:`laptop_changes`) or ``"full"``,
+            the published network and recipe.
         seed: Of the weights, the windows and the noise.
         device: ``"cpu"`` or ``"cuda"``; None for CUDA if there is one.
         seconds: Stop after so many seconds; None to count iterations only.

@@ -110,7 +110,7 @@ class Recipe:
 PROFILES = {
     "smoke": Recipe(iterations=60, width=8, window=32, slices=4, check_every=30, check_edge=16),
     "laptop": Recipe(),
-    "paper": Recipe(
+    "full": Recipe(
         network="paper",
         iterations=156_000,
         window=64,

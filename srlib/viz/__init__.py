@@ -8,7 +8,7 @@ from srlib.viz.depth import depth_workflow, isosurface
 from srlib.viz.diagrams import architecture, layer_rows, restoration_workflow, training_loop
 from srlib.viz.fields import centre_crop, entropy_map, same_field, slice_at
 from srlib.viz.images import cube, disagreement, inputs_and_output, panel, show_slice
-from srlib.viz.page import provenance, show, table
+from srlib.viz.page import beside, provenance, show, table
 from srlib.viz.plots import curves, spectra, violins
 from srlib.viz.progress import training
 from srlib.viz.studies import arms, trade_off
@@ -29,6 +29,7 @@ __all__ = [
     "SOURCES",
     "architecture",
     "arms",
+    "beside",
     "centre_crop",
     "cube",
     "curves",

@@ -15,7 +15,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from srlib.results import number, plus_minus
+from srlib.results import device, number, plus_minus, read
+
+_WORDS = {"real": "Real data", "twin": "Synthetic twin data", "user": "Own data"}
 
 
 class Html:
@@ -98,31 +100,76 @@ def provenance(
     source: str,
     profile: str | None = None,
     seed: int | Sequence[int] | None = None,
-    device: str | None = None,
+    trained: str | None = None,
 ) -> str:
     """The sentence that ends a caption: which data, profile, seed and device.
 
+    The device is that of this process; it is never given.
+
     Args:
         source: ``"real"``, ``"twin"`` or ``"user"``.
-        profile: ``"smoke"``, ``"laptop"`` or ``"paper"``.
+        profile: ``"smoke"``, ``"laptop"`` or ``"full"``, or ``"study"`` for a study's.
         seed: One seed, or several.
-        device: Where the model ran, e.g. ``"cpu"``.
+        trained: Where the trainings of a study ran, of :func:`srlib.results.devices`, if its
+            stored numbers are drawn; then this process counts for nothing.
 
     Raises:
         ValueError: if ``source`` is none of these.
     """
-    words = {"real": "Real data", "twin": "Synthetic twin data", "user": "Own data"}
-    if source not in words:
+    if source not in _WORDS:
         raise ValueError(f"source={source!r} should be 'real', 'twin' or 'user'.")
-    parts = [words[source]]
+    parts = [_WORDS[source]]
     if profile:
         parts.append(f"profile {profile}")
     if seed is not None:
         seeds = [int(one) for one in np.atleast_1d(seed)]
         parts.append(f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
-    if device:
-        parts.append(f"device {device}")
+    parts.append(f"trained on {trained}" if trained else f"device {device()}")
     return "; ".join(parts) + "."
+
+
+def beside(
+    values: Mapping[str, Any],
+    notebook: str,
+    keys: Mapping[str, str],
+    *,
+    source: str,
+    profile: str,
+    folder: str | Path = "../results/full",
+) -> Html:
+    """A table of this run's numbers, and below them those of the stored longer run.
+
+    Args:
+        values: What this run writes.
+        notebook: Name of the notebook, ``folder/<notebook>.json`` is the stored run.
+        keys: Heading of each column -> where its number is in ``values``: ``"scores/ours/area"``.
+            What a run does not have stays empty.
+        source: Of this run, as in :func:`provenance`.
+        profile: Of this run.
+        folder: Where stored runs are.
+
+    Raises:
+        ValueError: if ``values`` has none of the keys, or the stored file is damaged.
+    """
+
+    def find(tree: Any, path: str) -> Any:
+        for key in path.split("/"):
+            tree = {str(k): v for k, v in tree.items()} if isinstance(tree, Mapping) else {}
+            tree = tree.get(key)
+        return tree
+
+    rows = {f"this page: {_WORDS[source].lower()}, profile {profile}": values}
+    path = Path(folder) / f"{notebook}.json"
+    if path.exists():
+        record = read(path)
+        day = f"stored run of {record['date'][:10]}"
+        stored = f"{_WORDS[record['source']].lower()}, profile {record['profile']}"
+        rows[f"{day}: {stored}, device {record['device']}"] = record["values"]
+    found = {row: {k: find(tree, at) for k, at in keys.items()} for row, tree in rows.items()}
+    if all(cell is None for cell in next(iter(found.values())).values()):
+        raise ValueError(f"this run has none of {', '.join(keys.values())}: check their names.")
+    note = "" if len(rows) > 1 else " (no longer run is stored)"
+    return table(found, caption=f"This page beside the stored longer run{note}")
 
 
 def table(

@@ -1,0 +1,117 @@
+"""Claims of the chapters on the ablations of SuperRes."""
+
+import numpy as np
+
+
+def scale(values: dict) -> None:
+    """With an untrained network nothing is nearer than interpolation."""
+    scores = values["scores"]
+    for s in ("1.6", "2", "4", "8"):
+        network, cnn = scores[f"SuperRes, {s}"], scores[f"CNN, {s}"]
+        plain = scores[f"linear, {s}"]
+        assert network["statistics off"] < 0.7 * plain["statistics off"], s
+        assert cnn["voxels wrong"] < plain["voxels wrong"], s
+        assert network["binder"] > 0.03, s
+    wrong = [scores[f"CNN, {s}"]["voxels wrong"] for s in ("1.6", "2", "4", "8")]
+    assert wrong == sorted(wrong), "the larger the factor, the more is wrong"
+    power = [
+        values["detail"][f"{k}, 8"]["power above the coarse grid"] for k in ("SuperRes", "linear")
+    ]
+    assert abs(power[0] - 1) < 0.5 * abs(power[1] - 1)
+    assert {"1.6 and 8", "2 and 8", "4 and 8"} <= set(values["apart"]["voxels wrong"])
+    for s in ("1.6", "2", "4"):
+        network = scores[f"SuperRes, {s}"]["binder that is binder"]
+        assert network > 1.2 * scores["truth"]["binder"], "binder is put where some is"
+    reach = [
+        values["detail"][f"SuperRes, {s}"]["resolution (cycles per voxel)"]
+        for s in ("1.6", "2", "4", "8")
+    ]
+    assert reach == sorted(reach, reverse=True), "the coarser the scan, the less is right"
+
+
+def noise(values: dict) -> None:
+    """With shuffled noise labels the calibration fails; with a dead noise channel the spread."""
+    assert max(values["ece_mean"].values()) < 0.15
+    for row in (values["brier"][p] for p in ("pore", "active material")):
+        assert row["Brier score"] < row["of a constant"]
+    seam = {name: row["seam / inside"] for name, row in values["seams"].items()}
+    assert seam["periodic"] < 1.2 < seam["as it is"]
+    assert values["entropy_mean"] > 0.02
+    scores = values["scores"]
+    vote = next(row for name, row in scores.items() if "vote" in name)
+    assert vote["voxels right"] > max(values["one_noise_right"])
+    assert values["ratio"] > 1.2, "without noise more repeats than with it"
+
+
+def amount(values: dict) -> None:
+    """A scatter that does not fall with the size, or an image that is not followed, fails."""
+    measured = [row["measured"] for row in values["predicted"].values()]
+    expected = [row["predicted from one image"] for row in values["predicted"].values()]
+    assert measured == sorted(measured, reverse=True)
+    assert np.all(np.divide(measured[:3], expected[:3]) < 3)
+    assert np.all(np.divide(expected[:3], measured[:3]) < 3)
+    nine, cnn = values["scores"]["SuperRes, nine images"], values["scores"]["CNN (supervised)"]
+    assert nine["statistics off"] < cnn["statistics off"]
+    assert cnn["voxels right"] > nine["voxels right"]
+
+
+def terms(values: dict) -> None:
+    scores = values["scores"]
+    assert scores["SuperRes"]["measured voxels lost"] < 0.01
+    assert scores["SuperRes"]["statistics off"] < scores["CNN (supervised)"]["statistics off"]
+    assert (
+        scores["SuperRes"]["imprint of the grid"] < 0.3 * scores["nearest"]["imprint of the grid"]
+    )
+    assert max(values["luck"]) > 1.2, "an arbitrary late iteration is not as good as the best"
+    face = values["at_the_face"]
+    assert face["no cut before the critic"] > 1.1 * face["recipe: c 30, b 0.005"]
+    for row in values["physics_verdicts"].values():
+        assert row["voxels wrong"] > 0.05 and row["measured voxels lost"] > 0.1
+
+
+def edges(values: dict) -> None:
+    """With an untrained network the two-point functions and the interfaces fail."""
+    assert values["reaches"] == {"published": 5, "ours": 8}
+    spoiled = [row["differs"] for row in values["spoiled"].values()]
+    assert spoiled[0] > spoiled[1] > spoiled[2] > 0.01, "one coarse voxel of cropping is not enough"
+    assert spoiled[8:] == [0, 0], "nothing is spoiled deeper than the network looks"
+    assert max(row["voxels that differ"] for row in values["seamless"].values()) == 0
+    for name, row in values["scores"].items():
+        if "SuperRes" in name:
+            assert row["two-point error"] < 0.005
+    assert max(values["off"].values()) < 0.15
+    assert "pore" in values["nearer_than_scan"]
+
+
+def search(values: dict) -> None:
+    """A generator that is given the scan, or a target that is not within reach, fails."""
+    scores = values["scores"]
+    assert scores["SuperRes"]["coarse voxels lost"] < 0.02
+    assert scores["search, best start"]["coarse voxels lost"] > 0.02
+    equal = "voxels equal to the truth"
+    assert scores["SuperRes"][equal] > scores["search, best start"][equal]
+    assert abs(values["agreement"] - values["chance"]) < 0.2
+    assert values["floor"] < 0.02, "the known noise gives its scan back"
+    reached = values["reached"]
+    starts = [row["loss at the start"] for name, row in reached.items() if "new" in name]
+    assert starts == sorted(starts, reverse=True), "the nearer to the known noise, the lower"
+
+
+def verdicts(values: dict) -> None:
+    words = {row["verdict"] for row in values["rows"].values()}
+    assert words <= {"confirmed", "refined", "not confirmed", "not tested"}
+    missing = {f"AB-{i:02d}" for i in range(1, 27)} - set(values["rows"])
+    assert not missing, "each row of the ablations has its line"
+    assert len(words) > 2, "a page on which everything holds has not looked"
+    assert sum(values["tally"].values()) - values["tally"]["not tested"] > 15
+
+
+CLAIMS = {
+    "20_scale": scale,
+    "21_noise": noise,
+    "22_data": amount,
+    "23_losses": terms,
+    "24_edges": edges,
+    "25_search": search,
+    "26_verdicts": verdicts,
+}
