@@ -1,35 +1,35 @@
-# Two commands: `make book` and `make test`. Name another interpreter with PYTHON=/path/to/python3.11.
-PYTHON ?= $(shell for p in python3.11 python3; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# Two commands: `make book` and `make test`. Name another interpreter with PYTHON=/path/to/python3.13,
+# some chapters with CHAPTERS="00 12", the published sizes with PROFILE=full.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import ensurepip, venv' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PROFILE ?= laptop
+ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: book test lab bench clean
+.PHONY: book test acceptance lab bench clean
 
 book: $(STAMP)
-	@$(PY) -m book.build --profile $(PROFILE)
+	@$(PY) -m book.build --profile $(PROFILE) $(CHAPTERS)
 
 test: $(STAMP)
 	@$(PY) -m pytest
 
+acceptance: $(STAMP)
+	@$(PY) -m pytest -m slow
+
 lab: $(STAMP)
-	@$(PY) -m jupyterlab --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(FLAGS)
+	@$(PY) -m jupyterlab notebooks/00_tour.ipynb $(ROOT_FLAG) $(FLAGS)
 
 bench: $(STAMP)
 	@$(PY) -m benchmarks
 
 clean:
-	rm -rf _build results/*.json
+	rm -rf _build results/*.json results/*.png
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with \
-	'make book PYTHON=/path/to/python3.11'." >&2; exit 1; }
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-	echo "The environment could not be made: install the venv module of $(PYTHON)." >&2; exit 1; }
-	@echo "Installing into $(VENV) (once, a few minutes) ..."
-	@$(PY) -m pip install -q -c constraints.txt -e '.[book,test]' || { \
-	echo "The packages could not be installed: check the network and run the command again." >&2; \
-	exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: install it, or name it with \
+	'make book PYTHON=/path/to/python3.13'." >&2; exit 1; }
+	@$(PYTHON) book/install.py
 	@touch $(STAMP)

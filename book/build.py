@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 import yaml
@@ -32,6 +33,12 @@ PACKAGES = {
         "dist/7a3337626410ca2f4071.woff2": "widgets/7a3337626410ca2f4071.woff2",
         "dist/d878b0a6a1144760244f.woff2": "widgets/d878b0a6a1144760244f.woff2",
     },
+}
+LAUNCH = {
+    "notebook_interface": "jupyterlab",
+    "binderhub_url": "https://mybinder.org",
+    "colab_url": "https://colab.research.google.com",
+    "thebe": False,
 }
 WIDGETS = Path("notebooks/@jupyter-widgets/html-manager/dist")  # where the widgets look for fonts
 LIMIT, FULL_LIMIT = 3600, 86_400  # seconds after which a notebook is stopped
@@ -70,8 +77,13 @@ def fetch_vendor() -> None:
 
 
 def config() -> dict:
-    """The settings of ``_config.yml``, with the self-hosted scripts that are there."""
+    """The settings of ``_config.yml``, buttons if it has an address, scripts that are here."""
     settings = yaml.safe_load((ROOT / "_config.yml").read_text())
+    if settings["repository"]["url"]:
+        settings["html"] |= {"use_repository_button": True, "use_issues_button": True}
+        settings["launch_buttons"] = LAUNCH
+    else:
+        del settings["repository"]
     sphinx = settings["sphinx"]["config"]
     if (VENDOR / "mathjax" / "tex-chtml.js").exists():
         sphinx["mathjax_path"] = "vendor/mathjax/tex-chtml.js"
@@ -144,6 +156,7 @@ def main() -> int:
     chosen = parser.parse_args()
     out_dir = ROOT / "_build" / chosen.profile
     paths = [path for path in run.chapters(chosen.names, parser) if not path.stem.startswith("_")]
+    begin = time.monotonic()
     limit = FULL_LIMIT if chosen.profile == "full" else LIMIT
     try:
         rows = run.run_all(chosen.profile, paths, out_dir, limit, keep=True)
@@ -155,10 +168,13 @@ def main() -> int:
         print("The book was not built: mend the notebooks above first.", file=sys.stderr)
         return 1
     try:
-        print(f"The book is ready: {build(out_dir)}")
+        page = build(out_dir)
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
+    if not chosen.names and all(row.seconds for row in rows):
+        run.note_total(out_dir, time.monotonic() - begin)
+    print(f"The book is ready: {page}")
     return 0
 
 

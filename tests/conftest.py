@@ -1,23 +1,43 @@
 """Fixtures of the whole suite: notebooks executed once, the book built once, one closing line."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from book import build, run
+from srlib.data import find_file
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = ROOT / "_build" / "smoke"
-SMOKE_SECONDS, SMOKE_LIMIT = 60, 900  # what a notebook may take, and when it is stopped
+SMOKE_SECONDS, SMOKE_LIMIT = 30, 900  # what a notebook may take, and when it is stopped
 ORDER = {"test_notebooks": 1, "test_book": 2}
 
 os.environ.setdefault("MPLBACKEND", "agg")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.started = time.monotonic()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests first, then the notebooks, then the book made from them."""
+    """Unit tests first, then the notebooks, then the book; ``real``: what takes real files.
+
+    A chapter does if its last run at the smoke profile asked for one that is here.
+    """
     items.sort(key=lambda item: ORDER.get(item.path.stem, 0))
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        if params.get("source") == "real":
+            item.add_marker("real")
+        path = params.get("path")
+        if path is None or "executed" not in item.fixturenames:
+            continue
+        asked = SMOKE / "logs" / f"{path.stem}.asked"
+        names = asked.read_text().split() if asked.exists() else []
+        if any(find_file(name) for name in names):
+            item.add_marker("real")
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +81,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     line = f"{counts.get('passed', 0)} passed, {failed} failed"
     skipped = counts.get("skipped", 0)
     print(line + (f", {skipped} skipped" if skipped else ""))
+    whole = config.args == config.getini("testpaths") and not config.option.keyword
+    if whole and config.option.markexpr == "not slow" and not failed:
+        run.note_total(SMOKE, time.monotonic() - config.started)

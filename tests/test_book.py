@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import yaml
 
 from book import build
 
@@ -141,6 +142,29 @@ def test_first_page_leads_to_the_introduction(book, browser):
 
 
 @pytest.mark.browser
+def test_side_bar_has_numbers_and_folds(book, browser):
+    from selenium.webdriver.common.by import By
+
+    browser.get((book / "notebooks" / "12_case3_fuel_cell.html").as_uri())
+    parts = browser.find_elements(By.CSS_SELECTOR, "nav.bd-links p.caption")
+    opened = [p for p in parts if p.get_attribute("aria-expanded") == "true"]
+    assert len(parts) > 6 and len(opened) == 1, "only the part of this page is open"
+    current = browser.find_element(By.CSS_SELECTOR, "nav.bd-links a.current")
+    assert current.text == "12 Fuel-cell anode, Case 3"
+    closed = next(p for p in parts if p not in opened)
+    browser.execute_script("arguments[0].click()", closed)
+    assert closed.get_attribute("aria-expanded") == "true"
+
+
+@pytest.mark.browser
+def test_first_page_shows_the_picture_and_every_chapter(book):
+    page = Page(book / "book" / "intro.html")
+    assert any("readme" in link for link in page.links)
+    chapters = {p.stem for p in build.run.notebooks() if not p.stem.startswith("_")}
+    assert chapters <= {Path(urlsplit(link).path).stem for link in page.links}
+
+
+@pytest.mark.browser
 def test_every_image_loads_and_has_alternative_text(visits):
     images = [(name, *image) for name, facts in visits.items() for image in facts["images"]]
     assert images
@@ -225,6 +249,20 @@ def test_self_hosted_scripts_are_used_where_they_are(tmp_path, monkeypatch):
     settings = build.config()["sphinx"]["config"]
     assert settings["mathjax_path"] == "vendor/mathjax/tex-chtml.js"
     assert list(settings["nb_ipywidgets_js"]) == ["vendor/require.js", "vendor/embed-amd.js"]
+
+
+def test_buttons_follow_one_setting(monkeypatch):
+    plain = build.config()
+    assert "repository" not in plain and "launch_buttons" not in plain
+    read = yaml.safe_load
+
+    def with_address(text):
+        return read(text) | {"repository": {"url": "https://github.com/a/b", "branch": "main"}}
+
+    monkeypatch.setattr(build.yaml, "safe_load", with_address)
+    settings = build.config()
+    assert settings["html"]["use_repository_button"]
+    assert {"binderhub_url", "colab_url"} <= set(settings["launch_buttons"])
 
 
 def test_book_is_not_built_when_a_notebook_fails(monkeypatch, capsys):

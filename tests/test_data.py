@@ -219,6 +219,7 @@ real = pytest.mark.skipif(
 )
 
 
+@pytest.mark.real
 @real
 def test_p1f_p1g_real_anode():
     anode = data.load("case3", "real")
@@ -230,6 +231,7 @@ def test_p1f_p1g_real_anode():
     assert areas == pytest.approx([0.036, 0.030, 0.030], abs=6e-4)
 
 
+@pytest.mark.real
 @real
 def test_p1a_p1b_real_cathode():
     cathode = data.load("case1", "real")
@@ -350,6 +352,7 @@ def test_cs23_case4_is_seen_at_scale_factor_8():
     assert metrics.consistency(case.truth, case.lr, 8, "blur", case.phase_map) > 0.999
 
 
+@pytest.mark.real
 @real
 def test_p1c_p1d_p1e_real_separator():
     case = data.load("case2", "real")
@@ -360,6 +363,7 @@ def test_p1c_p1d_p1e_real_separator():
     assert faces == pytest.approx([0.070, 0.072, 0.236], abs=6e-4)
 
 
+@pytest.mark.real
 @real
 def test_p2_real_electrode():
     case = data.load("electrode", "real")
@@ -368,6 +372,7 @@ def test_p2_real_electrode():
     assert fractions == pytest.approx([0.4499, 0.4005, 0.1496], abs=6e-5)
 
 
+@pytest.mark.real
 @real
 def test_p1h_p1i_real_cathode_of_two_microscopes():
     case = data.load("case4", "real")

@@ -508,6 +508,7 @@ def test_the_registry_is_complete():
         )
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("file", download.REGISTRY, ids=lambda file: file.name)
 def test_the_registry_agrees_with_the_real_files(file):
     path = REAL / file.name
@@ -517,6 +518,7 @@ def test_the_registry_agrees_with_the_real_files(file):
     assert transfer.matches(path, file.hash)
 
 
+@pytest.mark.real
 def test_the_real_archive_unpacks(tmp_path):
     if not (REAL / "berea.zip").is_file():
         pytest.skip(f"berea.zip is not in {REAL}: fetch it with data/download.py rock")

@@ -1,11 +1,15 @@
 """Every notebook runs at the smoke profile and its results support what it claims."""
 
 import json
+import signal
+import subprocess
 
 import nbformat
+import psutil
 import pytest
 
 from book import run
+from srlib.data import find_file
 from tests.claims import CLAIMS
 from tests.conftest import SMOKE
 
@@ -23,6 +27,21 @@ def test_runs_and_supports_its_claim(path, executed):
     row.claim = "failed"
     CLAIMS[path.stem](results["values"])
     row.claim = "held"
+
+
+@pytest.mark.notebook
+def test_no_chapter_needs_a_download(executed):
+    """Without one real file every chapter runs, and says that its material is synthetic."""
+    if len(executed) < len(PATHS):
+        pytest.skip("not every chapter was chosen")
+    asked = {p.stem: set(p.read_text().split()) for p in (SMOKE / "logs").glob("*.asked")}
+    if any(find_file(name) for names in asked.values() for name in names):
+        pytest.skip("real files are here: it runs where SRLIB_DATA is not set")
+    assert [row.stem for row in executed.values() if not row.ok] == []
+    assert len(asked) > 8, "chapters that take real files if they are there"
+    for stem in asked:
+        record = json.loads((SMOKE / "results" / f"{stem}.json").read_text())
+        assert record["source"] == "twin", f"{stem} says real where no file is"
 
 
 def test_no_claim_without_a_notebook():
@@ -75,20 +94,71 @@ def test_failing_cell_fails_the_notebook_and_is_not_retried(tmp_path):
 @pytest.mark.notebook
 def test_only_what_passed_and_reads_the_same_is_kept(tmp_path, monkeypatch):
     out, raw = prepared(tmp_path), tmp_path / "raw"
+    raw.mkdir()
     monkeypatch.setenv("SRLIB_DATA", str(raw))
-    path = one_cell(tmp_path, "once", "1 + 1")
+    asks = "from srlib import data\ndata.find_file('a_file_of_the_authors.tif')"
+    path, other = one_cell(tmp_path, "asks", asks), one_cell(tmp_path, "asks_not", "1 + 1")
     assert not run.is_current(path, out), "it has not run"
-    assert run.run_one(path, {}, out, 60).ok and run.is_current(path, out)
+    rows = run.run_all("laptop", [path, other], out, 60)
+    assert all(row.ok for row in rows) and run.is_current(path, out)
     (kept,) = run.run_all("laptop", [path], out, 60, keep=True)
     assert kept.ok and kept.seconds == 0
-    raw.mkdir()
-    (raw / "electrode.tiff").touch()
-    assert not run.is_current(path, out), "it may have shown a twin of it"
-    (again,) = run.run_all("laptop", [path], out, 60, keep=True)
-    assert again.ok and again.seconds > 0 and run.is_current(path, out)
-    one_cell(tmp_path, "once", "1 / 0")
+    (raw / "another.tif").touch()
+    assert run.is_current(path, out), "nothing that it reads"
+    (raw / "a_file_of_the_authors.tif").touch()
+    assert not run.is_current(path, out), "it has shown a twin of it"
+    assert run.is_current(other, out), "it reads no file"
+    first, second = run.run_all("laptop", [path, other], out, 60, keep=True)
+    assert first.seconds > 0 == second.seconds and run.is_current(path, out)
+    one_cell(tmp_path, "asks", "1 / 0")
     assert not run.is_current(path, out), "it was changed"
     assert not run.run_one(path, {}, out, 60).ok and not run.is_current(path, out), "it failed"
+
+
+def test_lines_count_and_say_the_time_left(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "expected", lambda profile: {"a": 40.0, "b": 400.0, "c": 40.0})
+    started = []
+
+    def fake(path, parameters, out_dir, limit):
+        started.append(path.stem)
+        return run.Row(path.stem, path.stem != "c", run.expected("")[path.stem] * 2, 1, 1, "  why")
+
+    monkeypatch.setattr(run, "run_one", fake)
+    monkeypatch.setattr(run, "WORKERS", 1)
+    run.run_all("laptop", [tmp_path / f"{name}.ipynb" for name in "abc"], tmp_path, 60)
+    assert started == ["b", "a", "c"], "the longest first"
+    lines = sorted(capsys.readouterr().out.splitlines())
+    assert any("b 800 s" in line for line in lines)
+    assert any("c FAILED after 80 s" in line for line in lines)
+    assert run.time_left([run.Row("b", True, 800, 1, 1, "")], ["a", "c"], run.expected("")) == (
+        "about 3 min left"
+    ), "twice as slow as stored, two chapters of 40 s, one at a time"
+
+
+@pytest.mark.notebook
+def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
+    """Ctrl-C ends the notebooks that run; the same command then runs only what is left."""
+    one_cell(prepared(tmp_path), "quick", "1")
+    one_cell(tmp_path, "slow", "import os, time\nif not os.path.exists('go'): time.sleep(300)")
+    code = (
+        "import sys; from pathlib import Path; from book import run\n"
+        f"here = Path({str(tmp_path)!r})\n"
+        "paths = [here / 'quick.ipynb', here / 'slow.ipynb']\n"
+        "try: run.run_all('laptop', paths, here, 600, keep=True)\n"
+        "except KeyboardInterrupt: sys.exit(130)\n"
+    )
+    how = dict(cwd=run.ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([run.sys.executable, "-u", "-c", code], **how)
+    assert "quick" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from here" in said
+    left = [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(p.info["cmdline"])]
+    assert left == [], "nothing of it runs on"
+    (tmp_path / "go").touch()
+    done = subprocess.run([run.sys.executable, "-u", "-c", code], **how)
+    assert done.returncode == 0 and "1 of 2 are up to date" in done.stdout
 
 
 @pytest.mark.notebook
@@ -115,5 +185,5 @@ def test_kernel_that_does_not_start_is_tried_twice(tmp_path, monkeypatch):
 
 
 def test_unknown_profile_is_refused():
-    with pytest.raises(ValueError, match="choose one of smoke, laptop, paper"):
+    with pytest.raises(ValueError, match="choose one of smoke, laptop, full"):
         run.profile_parameters("huge")
