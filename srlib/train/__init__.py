@@ -16,7 +16,7 @@ from srlib.train.depth import DEPTH_METHODS, DepthRecipe, Sections, fit_depth
 from srlib.train.diffusion import fit_diffusion
 from srlib.train.processes import anyone, choose_device, tiny_is_zero
 from srlib.train.quality import LIMITS, quality
-from srlib.train.recipe import PROFILES, STUDY, Recipe, laptop_changes
+from srlib.train.recipe import PROFILES, STUDY, Recipe, in_short, laptop_changes
 from srlib.train.restoration import METHODS, Pairs, RestorationRecipe, fit_restorer
 from srlib.train.segmentation import fit_segmenter, segment
 from srlib.train.supervised import fit_cnn, fit_supervised
@@ -43,6 +43,7 @@ __all__ = [
     "fit_stylegan",
     "fit_supervised",
     "fit_superres",
+    "in_short",
     "laptop_changes",
     "of_training",
     "quality",
