@@ -1,6 +1,6 @@
 """What the synthetic materials share with the real ones, and what they do not.
 
-``python -m benchmarks.material_study`` measures the coarse scan and the fine image of each case, once
+``python -m benchmarks.material_study`` measures coarse scan and fine image of each case, once
 on the authors' files and once on the synthetic material, and writes
 ``results/full/materials.json``. It takes three minutes on one core, and needs the files.
 """

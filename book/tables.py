@@ -239,6 +239,35 @@ def study_table(folder: Path) -> str:
     return "\n".join(rows)
 
 
+MATERIALS = {
+    "Case 1, scan": ("case1", "scan"),
+    "Case 1, image": ("case1", "image"),
+    "Case 2, scan": ("case2", "scan"),
+    "Case 3, scan": ("case3", "scan"),
+    "Case 3, image": ("case3", "image"),
+    "Case 4, scan": ("case4", "scan"),
+    "Case 4, image": ("case4", "image"),
+}
+
+
+def materials_table(folder: Path) -> str:
+    """Markdown table of ``benchmarks.material_study``: real and synthetic materials, side by side."""
+    values = results.read(folder / "materials.json")["values"]
+
+    def cell(row: dict) -> str:
+        if "Euler number" in row:
+            return f"{row['fraction']:.3f}; {row['Euler number']:.0f}"
+        along = ", ".join(f"{value:.3f}" for value in row["transport"])
+        return f"{row['fraction']:.3f}; {row['in the largest body']:.3f}; {along}"
+
+    rows = ["| | phase | real | synthetic |", "|---|---|---|---|"]
+    for name, (case, part) in MATERIALS.items():
+        for phase in values[case]["real"][part]:
+            cells = [cell(values[case][source][part][phase]) for source in ("real", "twin")]
+            rows.append(f"| {name} | {phase} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def fill(text: str, name: str, table: str) -> str:
     """``text`` with ``table`` between ``<!-- name -->`` and ``<!-- /name -->``.
 
@@ -255,9 +284,11 @@ def filled(root: Path = ROOT) -> dict[Path, str]:
     """Path and up-to-date text of every page and notebook with a generated table."""
     readme, book = root / "README.md", root / "book"
     intro, errata, study = book / "intro.md", book / "errata.md", book / "recipe.md"
+    data = book / "data.md"
     fills = {
         readme: {"systems": systems_table(root), "times": times(root)},
         intro: {"chapters": chapters_table(root), "times": times(root)},
+        data: {"materials": materials_table(root / "results" / "full")},
         errata: {"recipe": recipe_table()},
         study: {"study": study_table(root / "results" / "full")},
     }
