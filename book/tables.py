@@ -251,7 +251,7 @@ MATERIALS = {
 
 
 def materials_table(folder: Path) -> str:
-    """Markdown table of ``benchmarks.material_study``: real and synthetic materials, side by side."""
+    """Markdown table of ``benchmarks.material_study``: real and synthetic side by side."""
     values = results.read(folder / "materials.json")["values"]
 
     def cell(row: dict) -> str:
