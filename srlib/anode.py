@@ -9,7 +9,7 @@ the seed, and a later state is the same material, stretched.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import affine_transform, gaussian_filter
+from scipy.ndimage import gaussian_filter
 
 PHASES = ["matrix", "particle", "dense phase", "crack"]
 ATTENUATION = (0.65, 0.35, 0.22, 0.65)  # of each phase, relative; a crack holds electrolyte
@@ -75,9 +75,28 @@ def _carried(seed: int, shape: tuple[int, int, int], sigma: float, strain: float
     field = gaussian_filter(field, sigma / 2, mode="wrap")
     field = (field - field.mean()) / field.std()
     step = 0.5 / (1 + strain)
-    middle = [(n - 1) / 2 for n in shape]
-    offset = [(m - step * k) for m, k in zip([(c - 1) / 2 for c in coarse], middle, strict=True)]
-    return affine_transform(field, [step] * 3, offset, shape, order=1, mode="wrap")
+    places = [
+        (c - 1) / 2 + step * (np.arange(n) - (n - 1) / 2)
+        for c, n in zip(coarse, shape, strict=True)
+    ]
+    return between(field, places)
+
+
+def between(volume: np.ndarray, places: list[np.ndarray]) -> np.ndarray:
+    """Linear interpolation on a grid, one axis after the other.
+
+    Args:
+        volume: ``(D, H, W)``.
+        places: Of the grid along each axis, in voxels; what is outside takes the nearest value.
+    """
+    for axis, place in enumerate(places):
+        place = np.clip(place, 0, volume.shape[axis] - 1)
+        low = np.minimum(place.astype(int), max(volume.shape[axis] - 2, 0))
+        part = np.reshape(place - low, [-1 if k == axis else 1 for k in range(3)])
+        high = np.minimum(low + 1, volume.shape[axis] - 1)
+        first, second = (volume.take(k, axis) for k in (low, high))
+        volume = first + part.astype(np.float32) * (second - first)
+    return volume
 
 
 def labels(seed: int, state: int, shape: tuple[int, int, int]) -> np.ndarray:
@@ -108,11 +127,11 @@ def labels(seed: int, state: int, shape: tuple[int, int, int]) -> np.ndarray:
         radius = radius * GROWTH[state]
         luck = found.luck[i]
         for part, offset in _box(centre, 1.35 * radius + 8, shape):
-            ball = np.linalg.norm(offset @ found.shapes[i].T.astype(np.float32), axis=-1)
+            ball = np.sqrt(sum(_along(offset, row) ** 2 for row in found.shapes[i]))
             inside = ball - radius + rough[part] * min(1.0, radius / 15) < 0
             out[part][inside] = 1
             if radius > 14 and luck[0] < CRACKED[state]:
-                across, along = offset @ found.turns[i][0], offset @ found.turns[i][1]
+                across, along = (_along(offset, row) for row in found.turns[i][:2])
                 depth = (0.5 * luck[1] - 0.25) * radius
                 width = 1.3 + luck[2]
                 out[part][inside & (np.abs(across + rough[part]) < width) & (along > depth)] = 3
@@ -120,19 +139,25 @@ def labels(seed: int, state: int, shape: tuple[int, int, int]) -> np.ndarray:
             size = 4 + 5 * luck[(k + 1) % 3]
             place = centre + (radius + 0.4 * size) * found.turns[i][2 - k]
             for part, offset in _box(place, size, shape):
-                spot = np.linalg.norm(offset, axis=-1) + 0.5 * rough[part] < size
+                far = np.sqrt(sum(_along(offset, row) ** 2 for row in np.eye(3)))
+                spot = far + 0.5 * rough[part] < size
                 out[part][spot & (out[part] == 0)] = 2
     return out
 
 
 def _box(centre: np.ndarray, reach: float, shape: tuple[int, ...]):
-    """The part of a volume within ``reach`` of a place, and offsets to the place; or nothing."""
+    """The part of a volume within ``reach`` of a place, and offsets z, y, x to it; or nothing."""
     low = np.maximum(np.floor(centre - reach), 0).astype(int)
     high = np.minimum(np.ceil(centre + reach) + 1, shape).astype(int)
     if (low < high).all():
         axes = [np.arange(a, b) - c for a, b, c in zip(low, high, centre, strict=True)]
-        offset = np.stack(np.meshgrid(*axes, indexing="ij"), -1).astype(np.float32)
-        yield tuple(slice(a, b) for a, b in zip(low, high, strict=True)), offset
+        yield tuple(slice(a, b) for a, b in zip(low, high, strict=True)), axes
+
+
+def _along(offset: list[np.ndarray], direction: np.ndarray) -> np.ndarray:
+    """Offsets of a box along a direction, ``(D, H, W)`` float32."""
+    z, y, x = (a * d for a, d in zip(offset, direction, strict=True))
+    return z.astype(np.float32)[:, None, None] + (y[:, None] + x).astype(np.float32)
 
 
 def grey(found: np.ndarray, seed: int, state: int) -> np.ndarray:

@@ -7,23 +7,24 @@ moved a little. The truth is kept: phases, attenuation and the motion.
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.ndimage import map_coordinates, zoom
+from filelock import FileLock
 from tqdm.std import tqdm
 
-from srlib import anode, checkpoint, tomography
+from srlib import anode, checkpoint, register, tomography
 from srlib.tomography import Scanner
 
 SHAPE = (104, 640, 640)  # of the sample in voxels of 50 nm
 HQ = Scanner(angles=320, photons=100, blur=2.6, gain=0.02, optics=1.6)
 LQ = Scanner(angles=320, photons=400, blur=3.0, gain=0.35, faulty=0.06, optics=3.2)
 RANGE = (-1.0, 2.0)  # attenuation of the smallest and the largest 16-bit number
-CACHE = Path(__file__).parents[1] / "data" / "raw"
-VERSION = 2  # of the simulation; one more makes kept volumes void
+ROOT = Path(__file__).parents[1]
+CACHE = ROOT / "_build" / "sy5" if (ROOT / "pyproject.toml").exists() else None
 
 
 @dataclass
@@ -81,8 +82,7 @@ def misalignment(
     out[2] += np.float32(angle) * y[:, None]
     knots = [max(2, round(n / shortest) + 1) for n in shape]
     for part in out:
-        field = creep * rng.standard_normal(knots)
-        part += zoom(field, [n / k for n, k in zip(shape, knots, strict=True)], order=1)
+        part += tomography.zoomed(creep * rng.standard_normal(knots), shape, 1)
     return out
 
 
@@ -93,11 +93,10 @@ def moved(volume: np.ndarray, motion: np.ndarray) -> np.ndarray:
         volume: ``(D, H, W)``.
         motion: ``(3, D, H, W)`` in voxels of the volume.
     """
-    grid = np.indices(volume.shape, np.float32)
     back = -motion
     for _ in range(3):  # the inverse of p + u(p), by iteration; motions are small and smooth
-        back = -np.stack([map_coordinates(u, grid + back, order=1, mode="nearest") for u in motion])
-    return map_coordinates(volume, grid + back, order=3, mode="nearest")
+        back = -np.stack([register.apply(u, back, 1) for u in motion])
+    return register.apply(volume, back)
 
 
 def on_fine(motion: np.ndarray) -> np.ndarray:
@@ -107,8 +106,8 @@ def on_fine(motion: np.ndarray) -> np.ndarray:
         motion: ``(3, D/2, H/2, W/2)``; the result is ``(3, D, H/2, W/2)``.
     """
     places = [np.arange(2 * n, dtype=np.float32) / 2 - 0.25 for n in motion.shape[1:]]
-    grid = inner(np.stack(np.meshgrid(*places, indexing="ij")))
-    return np.stack([2 * map_coordinates(m, grid, order=1, mode="nearest") for m in motion])
+    places[1:] = (p[len(p) // 4 : len(p) - len(p) // 4] for p in places[1:])
+    return np.stack([2 * anode.between(m, places) for m in motion])
 
 
 def cell(
@@ -140,32 +139,53 @@ def cell(
     if len(shape) != 3 or shape[1] != shape[2] or any(n % 4 or n < 32 for n in shape):
         raise ValueError(f"a sample is (D, N, N), multiples of 4 from 32 on, not {shape}")
     made = []
-    with tqdm(total=4 * len(states), desc=f"cell {seed}", disable=not progress) as bar:
+    with tqdm(total=len(states), desc=f"cell {seed}", disable=not progress) as bar:
         for state in states:
             about = [seed, state, hq and state == states[0], shape, *map(asdict, scanners)]
-            key = hashlib.sha256(json.dumps([about, _constants()]).encode()).hexdigest()[:12]
-            path = folder / f"sy5-{seed}-t{state}-{key}.safetensors" if folder else None
-            found = _read(path) if path and path.exists() else None
-            if not found:
-                tensors = _packed(_scan(seed, state, about[2], shape, scanners, bar))
-                if path:
-                    checkpoint.write(path, tensors, {"state": "SY5"})
-                found = _unpacked(tensors)  # what a later call reads, to the bit
-            else:
-                bar.update(4)
-            made.append(found)
+
+            def scan(state=state, hq=about[2]) -> dict[str, torch.Tensor]:
+                return _packed(_scan(seed, state, hq, shape, scanners))
+
+            made.append(_unpacked(kept(about, scan, folder)))
+            bar.update()
     return made
 
 
-def _constants() -> list:
-    names = "ATTENUATION GRAIN GRAIN_SIZE MOTTLE STRAIN GROWTH FADE CRACKED DENSE RADIUS FILLED"
-    return [getattr(anode, name) for name in names.split()] + [tomography.DEEP, RANGE, VERSION]
+def kept(
+    about: list, make: Callable[[], dict[str, torch.Tensor]], folder: Path | None = CACHE
+) -> dict[str, torch.Tensor]:
+    """Tensors that are made once and then read from disk, by all chapters of the book.
+
+    Kept under a hash of what they are about and of the source of the simulator, so that a change
+    of it makes them anew. Who asks while another process makes them waits for it.
+
+    Args:
+        about: All that they depend on, as JSON can write it.
+        make: Called if they are not there, or damaged.
+        folder: Where they are kept; None to keep nothing.
+
+    Raises:
+        OSError: if the folder cannot be written.
+    """
+    if folder is None:
+        return make()
+    names = ("anode", "tomography", "register", "nanoct", "prepare")
+    source = [(Path(__file__).parent / f"{name}.py").read_text() for name in names]
+    key = hashlib.sha256(json.dumps([about, source]).encode()).hexdigest()[:16]
+    path = Path(folder) / f"sy5-{key}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        try:
+            return checkpoint.read(path)[0]
+        except ValueError:  # not there, or damaged
+            tensors = make()
+            checkpoint.write(path, tensors, {"about": about})
+            return tensors
 
 
-def _scan(seed, state, hq, shape, scanners, bar) -> State:
+def _scan(seed, state, hq, shape, scanners) -> State:
     labels = anode.labels(seed, state, shape)
     whole = anode.grey(labels, seed, state)
-    bar.update()
     lq, number = scanners[0], 100 * seed + 10 * state
     contrast = anode.ATTENUATION[0] - anode.ATTENUATION[1]
     deep, n, _ = shape
@@ -177,19 +197,14 @@ def _scan(seed, state, hq, shape, scanners, bar) -> State:
     for of in (lines, tomography.without_rings(lines)):
         volume = tomography.reconstruct(of, n // 2)
         scans.append(tomography.drifted(volume, contrast, lq.drift, number))
-    bar.update()
     fine = None
     if hq:
         of = scanners[1]
         lines = tomography.project(whole, of.angles, n // 2)
-        bar.update()
         lines = tomography.measure(lines, of, number + 1, number + 1)  # another camera
         lines = tomography.without_rings(lines)
         fine = tomography.reconstruct(lines, n // 2, n=n)
         fine = tomography.drifted(fine, contrast, of.drift, number + 1)
-        bar.update()
-    else:
-        bar.update(2)
     return State(labels, inner(whole).copy(), scans[0], scans[1], fine, on_fine(motion))
 
 
@@ -208,13 +223,6 @@ def _packed(state: State) -> dict[str, torch.Tensor]:
             whole = np.rint((np.clip(value, low, high) - low) / (high - low) * 65535)
             tensors[name] = torch.from_numpy(whole.astype(np.uint16))
     return tensors
-
-
-def _read(path: Path) -> State | None:
-    try:
-        return _unpacked(checkpoint.read(path)[0])
-    except ValueError:
-        return None  # a damaged file is made anew
 
 
 def _unpacked(tensors: dict[str, torch.Tensor]) -> State:

@@ -4,15 +4,18 @@ Slices are ``(H, W)`` and volumes ``(D, H, W)``; grey values of pairs are in [-1
 "Postprocessing" and "Training details").
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import zoom
+import torch
+from scipy.ndimage import spline_filter1d
 
 from srlib import nanoct, register
 
 BEYOND = 4  # slices at the end that a motion along the axis can take out of the scan
 GAP = 15  # slices left out between two parts, so that no neighbour of a training slice is judged
+PAD = 12  # voxels after which a cubic spline has forgotten its border
 SOFTEN = 8.2  # sigma that makes a HQ scan as blurred as a LQ scan, voxels of 50 nm
 TRUTH = (0.25, 0.75)  # attenuation that the grey values -1 and 1 of the truth stand for
 
@@ -90,7 +93,31 @@ def upscaled(volume: np.ndarray, factor: int = 2) -> np.ndarray:
 
     A fine voxel i has its centre at ``(i + 0.5) / factor - 0.5`` of the coarse grid.
     """
-    return zoom(volume, factor, order=3, mode="nearest", grid_mode=True).astype(np.float32)
+    for axis in range(volume.ndim):
+        edge = [(PAD if k == axis else 0,) * 2 for k in range(volume.ndim)]
+        spline = np.pad(volume.astype(np.float32), edge, mode="edge")
+        spline = spline_filter1d(spline, 3, axis, np.float32, mode="nearest")
+        spline, n = np.moveaxis(spline, axis, -1), volume.shape[axis]
+        fine = np.empty((*spline.shape[:-1], n * factor), np.float32)
+        for k in range(factor):
+            place = (k + 0.5) / factor - 0.5 + PAD
+            low, t = int(place), place % 1
+            weights = [(1 - t) ** 3, 4 - 6 * t**2 + 3 * t**3, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3]
+            taps = (spline[..., low - 1 + i : low - 1 + i + n] for i in range(4))
+            fine[..., k::factor] = sum(
+                np.float32(w / 6) * c for w, c in zip(weights, taps, strict=True)
+            )
+        volume = np.moveaxis(fine, -1, axis)
+    return np.ascontiguousarray(volume)
+
+
+def field(volume: np.ndarray) -> np.ndarray:
+    """A LQ scan on the grid of 50 nm, in the field of the HQ scan alone."""
+    cut = [max(n // 4 - PAD, 0) for n in volume.shape[1:]]
+    part = volume[:, cut[0] : volume.shape[1] - cut[0], cut[1] : volume.shape[2] - cut[1]]
+    h, w = (2 * (n // 4 - c) for n, c in zip(volume.shape[1:], cut, strict=True))
+    fine = upscaled(part)
+    return np.ascontiguousarray(fine[:, h : fine.shape[1] - h, w : fine.shape[2] - w])
 
 
 def parts(deep: int, held: int = 10, gap: int = GAP) -> dict[str, slice]:
@@ -129,14 +156,12 @@ def pair(state: nanoct.State, registered: bool = True, rings: bool = False, **ho
         raise ValueError("this state has no HQ scan: make the cell with hq=True")
     mask = disc(state.hq.shape[-1])
     everywhere = np.broadcast_to(mask, state.hq.shape)
-    lq = nanoct.inner(upscaled(state.lq_raw if rings else state.lq))
+    lq = field(state.lq_raw if rings else state.lq)
     found = np.zeros_like(state.motion)
     bounds = limits(lq, mask)
     hq = scaled(state.hq, limits(state.hq, mask))
     if registered:
-        found = register.register(
-            unringed(scaled(lq, bounds)), unringed(hq), everywhere, soften=SOFTEN, **how
-        )
+        found = _found(unringed(scaled(lq, bounds)), unringed(hq), everywhere, how)
         lq = register.apply(lq, found)
     away = register.residual(found, state.motion, everywhere)
     return Pair(
@@ -148,3 +173,15 @@ def pair(state: nanoct.State, registered: bool = True, rings: bool = False, **ho
         limits=bounds,
         residual=away,
     )
+
+
+def _found(moving: np.ndarray, fixed: np.ndarray, mask: np.ndarray, how: dict) -> np.ndarray:
+    """The registration of two scans, made once and then read from disk."""
+
+    def make() -> dict[str, torch.Tensor]:
+        found = register.register(moving, fixed, mask, soften=SOFTEN, **how)
+        return {"found": torch.from_numpy(found)}
+
+    of = [hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest() for x in (moving, fixed)]
+    about = [*of, {k: v for k, v in how.items() if k != "progress"}]
+    return nanoct.kept(about, make)["found"].numpy()

@@ -6,6 +6,8 @@ first: noise and rings go at the fine end, the slow drift of brightness at the c
 """
 
 import numpy as np
+from numba import njit
+from scipy.fft import dctn, idctn
 from scipy.ndimage import gaussian_filter, map_coordinates, shift, spline_filter
 from tqdm.std import tqdm
 
@@ -124,17 +126,38 @@ def shifted(moving, fixed, start, mask=None, soften=0.0, wide=20.0) -> np.ndarra
     from skimage.registration import phase_cross_correlation
 
     _check(mask, moving=moving, fixed=fixed, start=start)
-    window = np.ones(fixed.shape, np.float32) if mask is None else mask.astype(np.float32)
+    window = np.ones((1, *fixed.shape[1:]), np.float32)
+    if mask is not None:
+        window = (mask if mask.strides[0] else mask[:1]).astype(np.float32)
     window = gaussian_filter(window, (0, 6, 6))
-    target = gaussian_filter(fixed, soften) if soften else fixed
-    target, field = (target - gaussian_filter(target, wide)) * window, start.copy()
+    target, field = _without_wide(fixed, wide, soften) * window, start.copy()
     for _ in range(2):
-        seen = apply(moving, field, 1)
-        seen = (seen - gaussian_filter(seen, wide)) * window
+        seen = _without_wide(apply(moving, field, 1), wide) * window
         how = dict(upsample_factor=50, normalization=None)
         step = phase_cross_correlation(target, seen, **how)[0]
         field -= np.asarray(step, np.float32)[:, None, None, None]
     return field
+
+
+def _without_wide(volume: np.ndarray, wide: float, soften: float = 0.0) -> np.ndarray:
+    """A volume blurred by ``soften``, less the same blurred by ``wide`` as well.
+
+    As two calls of :func:`scipy.ndimage.gaussian_filter`: reflected at its border, a volume is
+    blurred by a product of cosine transforms, which takes a tenth of the time.
+    """
+    keep, drop = 1.0, 1.0
+    for axis, n in enumerate(volume.shape):
+        shape = [-1 if k == axis else 1 for k in range(3)]
+        for sigma in (soften, wide):
+            far = np.arange(1, int(4 * sigma + 0.5) + 1)
+            weights = np.exp(-0.5 * (far / max(sigma, 1e-9)) ** 2)
+            waves = np.cos(np.pi * np.arange(n)[:, None] * far / n)
+            passed = (1 + 2 * waves @ weights) / (1 + 2 * weights.sum())
+            if sigma == soften:
+                keep = keep * passed.reshape(shape)
+            else:
+                drop = drop * passed.reshape(shape)
+    return idctn(dctn(volume.astype(np.float32)) * (keep * (1 - drop)).astype(np.float32))
 
 
 def register(
@@ -158,14 +181,49 @@ def register(
 def apply(volume: np.ndarray, displacement: np.ndarray, order: int = 3) -> np.ndarray:
     """``volume(p + u(p))`` as float32, by splines of ``order``; the border goes on outside."""
     _check(volume=volume, displacement=displacement)
-    out = np.empty(volume.shape, np.float32)
+    if order not in (1, 3):
+        raise ValueError(f"order is {order}, but it should be 1 or 3.")
     values = np.pad(volume.astype(np.float32), EDGE, mode="edge")
     if order > 1:
         values = spline_filter(values, order, np.float32, mode="nearest")
-    y, x = np.ogrid[tuple(map(slice, volume.shape[1:]))]
-    for z, plane in enumerate(out):
-        where = [c + p + EDGE for c, p in zip((z, y, x), displacement[:, z], strict=True)]
-        map_coordinates(values, where, plane, order, mode="nearest", prefilter=False)
+    return _sampled(values, np.asarray(displacement), order, EDGE)
+
+
+@njit(nogil=True, fastmath=True, cache=True)
+def _sampled(values, displacement, order, edge):
+    """A padded volume of spline coefficients at displaced places, as map_coordinates finds it."""
+    _, deep, high, wide = displacement.shape
+    out = np.empty((deep, high, wide), np.float32)
+    last = np.array(values.shape) - 1
+    taps, weights = np.empty((3, 4), np.int64), np.empty((3, 4))
+    for z in range(deep):
+        for y in range(high):
+            for x in range(wide):
+                for axis, p in enumerate((z, y, x)):
+                    place = p + np.float64(displacement[axis, z, y, x]) + edge
+                    place = min(max(place, 0.0), float(last[axis]))
+                    low = int(place)
+                    t = place - low
+                    if order == 1:
+                        weights[axis, 0], weights[axis, 1] = 1 - t, t
+                    else:
+                        weights[axis, 0] = (1 - t) ** 3 / 6
+                        weights[axis, 1] = (4 - 6 * t**2 + 3 * t**3) / 6
+                        weights[axis, 3] = t**3 / 6
+                        weights[axis, 2] = (
+                            1 - weights[axis, 0] - weights[axis, 1] - weights[axis, 3]
+                        )
+                    for k in range(order + 1):
+                        tap = low + k - (order > 1)
+                        taps[axis, k] = min(max(tap, 0), last[axis])
+                total = 0.0
+                for i in range(order + 1):
+                    for j in range(order + 1):
+                        row = 0.0
+                        for k in range(order + 1):
+                            row += weights[2, k] * values[taps[0, i], taps[1, j], taps[2, k]]
+                        total += weights[0, i] * weights[1, j] * row
+                out[z, y, x] = total
     return out
 
 

@@ -38,7 +38,7 @@ ARROWS = {
     "depth": {"files", "journal", "models", "outputs", "precision", "sections", "train"},
     "anode": set(),
     "tomography": set(),
-    "nanoct": {"anode", "checkpoint", "tomography"},
+    "nanoct": {"anode", "checkpoint", "register", "tomography"},
     "register": set(),
     "rock": {"case", "data", "degrade", "twins"},
     "signs": {"case", "metrics"},
