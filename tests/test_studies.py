@@ -255,3 +255,11 @@ def test_depth_arms_are_judged_on_planes_they_have_not_seen(arm, tmp_path, monke
     assert set(rows) >= ({"input", "cubic"} if arm.endswith("tion") else {"both", "xz", "yz"})
     for row in rows.values():
         assert len(row["rms"]) == 8 and min(row["rms"]) > 0
+
+
+def test_training_of_a_page_is_the_study_s_or_less():
+    assert train.in_short(1200) == train.STUDY
+    assert train.in_short(3000) == train.STUDY | {"iterations": 3000}
+    short = train.in_short(80)
+    assert short["iterations"] == short["check_every"] == 80, "one check, at the end"
+    assert short["window"] < train.STUDY["window"] and short["width"] == train.STUDY["width"]

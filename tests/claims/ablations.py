@@ -30,10 +30,24 @@ def scale(values: dict) -> None:
 
 
 def noise(values: dict) -> None:
-    """With shuffled noise labels the calibration fails; with a dead noise channel the spread."""
-    assert max(values["ece_mean"].values()) < 0.15
-    for row in (values["brier"][p] for p in ("pore", "active material")):
-        assert row["Brier score"] < row["of a constant"]
+    """With shuffled noise labels the calibration fails; with a dead noise channel the spread.
+
+    Two rows of the paper do not hold and are expected to fail, with their numbers: the share of
+    the noises is not calibrated (6 to 17 times its floor), and for the binder it is worse than
+    always saying its fraction (Brier score 1.1 to 1.2 times the constant's). Fig. 17 is another: a
+    network that was trained without noise puts nothing into a scan of pore alone.
+    """
+    error, elsewhere = values["ece_mean"], values["ece_elsewhere"]
+    for phase in ("pore", "active material"):
+        row = values["brier"][phase]
+        assert row["Brier score"] < 0.7 * row["of a constant"], phase
+        assert error[phase] < 0.4 * elsewhere[phase], f"{phase}: as if for another place"
+    row = values["brier"]["binder"]
+    assert row["Brier score"] < 1.3 * row["of a constant"]
+    assert error["binder"] < 0.75 * elsewhere["binder"]
+    assert max(error[p] / values["ece_floor"][p] for p in error) > 1.5, "calibrated: say so"
+    assert values["in_pore"]["without noise"] < 0.001, "there is a pattern: show it"
+    assert values["one_voxel_on"]["ratio"] < 3, "Fig. 17 is reproduced: say so"
     seam = {name: row["seam / inside"] for name, row in values["seams"].items()}
     assert seam["periodic"] < 1.2 < seam["as it is"]
     assert values["entropy_mean"] > 0.02
