@@ -90,11 +90,16 @@ def edges(values: dict) -> None:
     assert spoiled[0] > spoiled[1] > spoiled[2] > 0.01, "one coarse voxel of cropping is not enough"
     assert spoiled[8:] == [0, 0], "nothing is spoiled deeper than the network looks"
     assert max(row["voxels that differ"] for row in values["seamless"].values()) == 0
+    plain = values["scores"]["CNN (supervised)"]
     for name, row in values["scores"].items():
         if "SuperRes" in name:
-            assert row["two-point error"] < 0.005
+            assert row["two-point error"] < 0.5 * plain["two-point error"], name
     assert max(values["off"].values()) < 0.15
-    assert "pore" in values["nearer_than_scan"]
+    known, linear = (values["scan"][k]["pore"] for k in ("3D truth", "linear"))
+    for name, row in values["scan"].items():
+        if "SuperRes" in name:
+            assert abs(row["pore"] - known) < 0.5 * abs(linear - known), "of the pore, relative"
+    assert {"pore"} <= set(values["nearer_than_scan"]) & set(values["nearer_than_linear"])
 
 
 def search(values: dict) -> None:
