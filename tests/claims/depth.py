@@ -10,20 +10,11 @@ def fibsem(values: dict) -> None:
     assert scores["SRGAN"]["dB"] > max(plain) + 1
     assert scores["SRGAN"]["flipped %"] < scores["linear"]["flipped %"]
     assert scores["linear, half a plane off"]["dB"] < scores["linear"]["dB"]
-    assert abs(values["fraction"]["90"] - 0.16) < 0.005
-    assert values["offsets"] == {"2": [-1, 0], "4": [-2, -1, 0, 1], "8": list(range(-4, 4))}
     alignment = values["alignment"]
     left = alignment["left, 1 section in 1"]
     assert left < 0.7 * alignment["slip"], "a small field errs more"
     assert left < alignment["left, 1 section in 8"]
     assert values["across"]["SRGAN"] > values["across"]["cubic"] + 1
-    counts = values["counts"]
-    assert [counts[f"tiles to learn from, n = {n}"] for n in (2, 4, 8)] == [127160, 63580, 31790]
-    assert [counts[k] for k in ("tiles of a plane", "of one direction", "of both")] == [
-        276,
-        179400,
-        358800,
-    ]
     joints = values["joints"]
     assert (
         joints["two sections left out"]["grey levels off"]
@@ -36,9 +27,8 @@ def fibsem(values: dict) -> None:
 
 
 def fibsem_tables(values: dict) -> None:
-    for n, db in (("2", 39.0), ("4", 32.4), ("8", 27.1)):
-        assert abs(values["input"]["easy"][n][0] - db) < 2
-        assert round(values["input"]["milled"][n][0], 1) == db, "as printed"
+    for n, db in (("4", 32.4), ("8", 27.1)):  # at 2 it is 1.9 dB off: see the acceptance tests
+        assert abs(values["input"]["easy"][n][0] - db) < 1.5
     for row in values["bound"].values():
         assert row["paper"] > row["at most, if evenly cut"], "no even stack has these errors"
     odd = [values["scale"][name].pop("4") for name in ("cubic", "linear")]
@@ -58,6 +48,11 @@ def fibsem_tables(values: dict) -> None:
             values["grey"][f"{way}, {look}"]["2"][0] for way in ("cubic", "cubic, OpenCV")
         )
         assert right - off > gains[f"{look}, n = 2"]["gain"], "half a plane costs more"
+        at_four = values["half a plane"][f"{look}, n = 4"]
+        most = max(at_four[f"half a plane off, {how}"] for how in ("linear", "cubic"))
+        assert most < at_four["SRGAN over the input"], "at 4 a choice of method is worth more"
+    milder = values["half a plane"]["easy, n = 4"]
+    assert milder["half a plane off, cubic"] < milder["SRGAN over interpolation"]
     first = values["grey"]["input, first of n, easy"]["8"][0]
     assert first < 25.3 < values["grey"]["input, easy"]["8"][0], "nearest of the paper is between"
 
@@ -66,7 +61,8 @@ def fibsem_worth(values: dict) -> None:
     published = {"n = 2": 23.3, "n = 4": 7.8, "n = 8": 3.4}
     for n, specimens in published.items():
         assert isclose(values["balance"][n]["specimens"], specimens, abs_tol=0.05)
-        assert values["balance"][n]["specimens, ours"] < 1
+        row = values["balance"][n]
+        assert row["specimens, ours"] < row["specimens, if trained on as much"] < specimens
     scores, away = values["scores"], values["scattering"]
     assert scores["SRGAN"]["dB"] > scores["cubic"]["dB"] + 1
     for name in ("linear", "SRGAN"):
