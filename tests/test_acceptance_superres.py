@@ -39,19 +39,24 @@ def test_cs01_the_known_cathode_against_its_truth(cathode):
     assert mean_size(rows, "active material/binder %") <= 6
     assert mean_size(rows, "pore/active material %") <= 12, "the smallest"
     assert mean_size(rows, "two-point") <= 0.003
-    truth = cathode["transport"]["3D truth"]
-    for phase, value in truth.items():
-        gaps = [
-            {"gap": row[phase] - value}
-            for name, row in cathode["transport"].items()
-            if name.startswith("SuperRes")
-        ]
-        assert mean_size(gaps, "gap") <= 0.015, phase
+    found = cathode["transport"]
+    for phase, limit in (("pore", 0.05), ("active material", 0.1), ("binder", 0.1)):
+        off = {k: {"off": row[phase] / found["3D truth"][phase] - 1} for k, row in found.items()}
+        ours = mean_size([row for k, row in off.items() if k.startswith("SuperRes")], "off")
+        assert ours <= limit, phase
+        assert ours < abs(off["random binder"]["off"]), phase
 
 
 def test_cs03_nearer_to_the_truth_than_the_authors_in_six_of_nine_means(cathode):
     assert len(cathode["nine"]) == 9 and len(cathode["nine_by_seed"]) == 3
     assert len(cathode["closer"]) >= 6
+
+
+@pytest.mark.xfail(strict=True, reason="active material of the paper's pair: 21 % too much")
+def test_cs03_transport_within_a_fifth_of_the_truth(cathode):
+    for phase in ("pore", "active material", "binder"):
+        row = cathode["nine"][f"transport, {phase}"]
+        assert abs(row["error of ours"]) <= 0.2 * row["truth"], phase
 
 
 def test_cs11_the_separator_against_its_truth(separator):
@@ -60,20 +65,30 @@ def test_cs11_the_separator_against_its_truth(separator):
     assert answers["pore transport nearer than the scan's, every axis"] == 3
     assert answers["solid transport nearer than the scan's, every axis"] == 3
     assert answers["lamellae normal to x, fibrils along x"] == 3
+    for way, row in separator["transport"].items():
+        ours, scan = (abs(x / row["truth"] - 1) for x in (row["SuperRes"][0], row["coarse"]))
+        assert ours <= 0.15 and ours < 0.5 * scan, way
 
 
-def test_ab14_one_facet_is_too_few(separator):
-    study = separator["study"]
-    assert study["6"]["successful"].startswith("1 of 1")
-    assert study["1"]["successful"].startswith("0 of")
-    worst = {arm: row["transport, mean error"] for arm, row in study.items()}
-    assert worst["1"] > 2 * worst["6"], "the paper: unsuccessful with fewer"
+def test_ab14_two_facets_do_and_one_with_one_critic_does_not():
+    """One training an arm, and the arms differ in their critics, too: not 'fewer facets fail'."""
+    study = results.study("facets", ("6", "2", "1"), FOLDER)
+    runs = {arm: found[0]["averaged"] for arm, found in study.items()}
+    assert [len(found) for found in study.values()] == [1, 1, 1]
+    assert [study[arm][0]["critics"] for arm in ("6", "2", "1")] == [3, 3, 1]
+    assert all(abs(run["fibrils_error"]) <= 0.2 for run in runs.values()), "one facet, too"
+    good = {arm: bool(np.all(run["nearer"])) for arm, run in runs.items()}
+    assert good == {"6": True, "2": True, "1": False}
+    worst = {arm: np.mean(run["transport_error"]) for arm, run in runs.items()}
+    assert worst["1"] > 2 * max(worst["6"], worst["2"])
 
 
 def test_cs23_cs26_cs27_two_microscopes(xct_sem):
     runs = xct_sem["runs"].values()
     assert all(row["axes percolating"] == 3 and row["kept"] >= 0.99 for row in runs)
-    assert xct_sem["random_binder"]["axes percolating"] == 0
+    noise = xct_sem["worms"]  # balls of this share could not percolate
+    assert noise["axes percolating"] == 2
+    assert all(row["transport"] > 10 * noise["transport"] for row in runs)
     image = xct_sem["curtaining"]["fine image"][1]
     ours = [row[1] for name, row in xct_sem["curtaining"].items() if "seed" in name]
     assert len(ours) == len(runs) and all(abs(index) < 0.5 * image for index in ours)
@@ -105,8 +120,25 @@ def test_cs18_cs19_the_twin_against_its_truth(anode):
     assert all(row["two-point"] <= 0.004 for row in truth)
     against = [v for name, v in anode["against_truth"].items() if name.startswith("seed")]
     assert np.mean([abs(row["tpb_gap"]) for row in against]) <= 0.06, "the paper: 5.4 %"
-    for phase in range(3):
-        assert np.mean([abs(row["transport"][phase]) for row in against]) <= 0.02
+
+
+def worse(phase: int, numbers: str):
+    reason = f"{numbers}: interpolation is nearer to this synthetic truth, which hardly connects"
+    return pytest.param(phase, marks=pytest.mark.xfail(strict=True, reason=reason))
+
+
+@pytest.mark.parametrize(
+    "phase",
+    [
+        0,
+        worse(1, "nickel, 0.0194 too much of 0.042, linear interpolation 0.0133"),
+        worse(2, "ceramic, 0.0133 too much of 0.045, linear interpolation 0.0027"),
+    ],
+)
+def test_cs18_transport_is_nearer_to_the_truth_than_interpolation(anode, phase):
+    off = {k: abs(row["transport"][phase]) for k, row in anode["against_truth"].items()}
+    ours = np.mean([gap for name, gap in off.items() if name.startswith("seed")])
+    assert ours < off["linear"]
 
 
 def test_what_the_recipe_page_says_of_its_table():
