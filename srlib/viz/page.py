@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -76,12 +77,28 @@ def show(
 
 def _png(figure: Figure) -> tuple[bytes, int]:
     """The figure in 256 colours of its own (a third of the bytes), and its width on the page."""
+    picture = _drawn(figure).quantize(256, dither=Image.Dither.NONE)
     memory = io.BytesIO()
-    figure.savefig(memory, format="png", dpi=200, bbox_inches="tight", pad_inches=0.05)
-    picture = Image.open(memory).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    memory = io.BytesIO()
-    picture.save(memory, format="PNG", optimize=True)
+    picture.save(memory, format="PNG")
     return memory.getvalue(), picture.width // 2
+
+
+def _drawn(figure: Figure, dpi: int = 200, rim: int = 10) -> Image.Image:
+    """The figure, cut to what is on it; ``savefig`` would draw every picture twice for that."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    page = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    left, low, right, high = dpi * figure.get_tightbbox(canvas.get_renderer()).extents
+    if min(left, low, page.width - right, page.height - high) < -1:  # something sticks out
+        memory = io.BytesIO()
+        figure.savefig(memory, format="png", dpi=dpi, bbox_inches="tight", pad_inches=rim / dpi)
+        return Image.open(memory).convert("RGB")
+    corner = round(left) - rim, round(page.height - high) - rim
+    size = round(right - left) + 2 * rim, round(high - low) + 2 * rim
+    whole = Image.new("RGB", size, "white")
+    whole.paste(page, (-corner[0], -corner[1]))
+    return whole
 
 
 def _figure_html(png: bytes, alt: str, caption: str | None, name: str | None, width: int) -> str:
