@@ -7,6 +7,7 @@ resolution and CNR"; what the paper leaves open (GAP-30) is said at each functio
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,23 +52,33 @@ def sift_matches(
     Args:
         within: Pixels between the two places of one feature, at most.
     """
-    from skimage.feature import SIFT, match_descriptors
+    from skimage.feature import match_descriptors
 
     mask = check(image, reference, mask=mask)
     found = []
     for one in (image, reference):
-        sift = SIFT(upsampling=1)
-        try:
-            sift.detect_and_extract((np.clip(one, -1, 1) + 1) / 2)
-        except RuntimeError:  # no feature at all
-            return 0
-        inside = mask[tuple(sift.keypoints.T)]
-        found.append((sift.keypoints[inside], sift.descriptors[inside]))
+        one = np.ascontiguousarray(one)
+        places, words = _features(one.tobytes(), one.dtype.str, one.shape)
+        inside = mask[tuple(places.T)]
+        found.append((places[inside], words[inside]))
     (a, first), (b, second) = found
     if not len(a) or not len(b):
         return 0
     pairs = match_descriptors(first, second, cross_check=True, max_ratio=ratio)
     return int((np.linalg.norm(a[pairs[:, 0]] - b[pairs[:, 1]], axis=1) <= within).sum())
+
+
+@lru_cache(maxsize=64)
+def _features(content: bytes, kind: str, shape: tuple[int, int]) -> tuple[NDArray, NDArray]:
+    """Places and descriptors of the SIFT key points of an image; the last ones are kept."""
+    from skimage.feature import SIFT
+
+    image, sift = np.frombuffer(content, kind).reshape(shape), SIFT(upsampling=1)
+    try:
+        sift.detect_and_extract((np.clip(image, -1, 1) + 1) / 2)
+    except RuntimeError:  # no feature at all
+        return np.empty((0, 2), int), np.empty((0, 128), np.uint8)
+    return sift.keypoints, sift.descriptors
 
 
 def find_edges(
