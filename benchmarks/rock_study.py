@@ -1,4 +1,6 @@
-"""Rock x8, one change at a time, judged against the truth at the place of the training and another.
+"""Rock x8, one change at a time, judged against the truth at two places that are not learnt from.
+
+A case of another size lies elsewhere: neither place overlaps the cube of the training.
 
 ``python -m benchmarks.rock_study`` trains what is missing of the arms, each in ten minutes on one
 core, and writes ``results/full/rock-ARM-SEED.json``, and weights into ``_build/rock_study``. A
@@ -19,7 +21,7 @@ from srlib.case import Case
 
 LEARN = 64  # coarse voxels an edge of the scan that is learnt from
 JUDGE = 34  # of the parts that are judged
-PLACES = (0, 1)  # of the rock; the first is that of the training
+PLACES = (0, 1)  # of the rock; none overlaps the cube that is learnt from (LEARN)
 IMAGES = 10_000  # that StyleGAN makes of 14, as in the paper
 BIAS = 0.05  # too much pore in them
 
@@ -86,7 +88,7 @@ def judged(place: int) -> Case:
 
 
 def judge(model: torch.nn.Module, seed: int, how: Callable = Case.cleaned) -> dict:
-    """Errors at each place; at the first one also what holds and what varies, and a slice.
+    """Errors at each place; at the first also what holds and what varies, and a slice.
 
     ``how`` makes of a case what the model is given.
     """
