@@ -14,7 +14,7 @@ book: $(STAMP)
 	@$(PY) -m book.build --profile $(PROFILE) $(CHAPTERS)
 
 test: $(STAMP)
-	@$(PY) -m pytest
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup
 
 acceptance: $(STAMP)
 	@$(PY) -m pytest -m slow

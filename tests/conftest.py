@@ -1,7 +1,9 @@
 """Fixtures of the whole suite: notebooks executed once, the book built once, one closing line."""
 
 import os
+import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -21,13 +23,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.started = time.monotonic()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Unit tests first, then the notebooks, then the book; ``real``: what takes real files.
 
-    A chapter does if its last run at the smoke profile asked for one that is here.
+    A chapter does if its last run at the smoke profile asked for one that is here. Of two
+    processes that share the tests, one gets the notebooks and the book, which needs them.
     """
     items.sort(key=lambda item: ORDER.get(item.path.stem, 0))
     for item in items:
+        group = "notebooks" if item.path.stem in ORDER else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
         params = item.callspec.params if hasattr(item, "callspec") else {}
         if params.get("source") == "real":
             item.add_marker("real")
@@ -48,7 +54,9 @@ def executed(request: pytest.FixtureRequest) -> dict[str, run.Row]:
     if any("book" in item.fixturenames for item in asked):
         chosen = set(run.notebooks())
     paths = [path for path in run.notebooks() if path in chosen]
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    shown = sys.__stderr__ if os.environ.get("PYTEST_XDIST_WORKER") else sys.stdout
+    with capture.global_and_fixture_disabled(), redirect_stdout(shown):
         print(f"\nRunning {len(paths)} notebooks at the smoke profile ...", flush=True)
         rows = run.run_all("smoke", paths, SMOKE, SMOKE_LIMIT)
         for row in rows:

@@ -174,7 +174,7 @@ def test_ablation_arms_change_one_thing():
         assert made.scale_factor == how.scale, arm
         assert int(ablation_study.SEEN / how.scale) * how.scale == ablation_study.SEEN, arm
         changed = replace(base, **how.recipe or {})
-        keys[arm] = (changed, str(made.key()), made.mode, how.name, how.recipe is None)
+        keys[arm] = (changed, str(made.key()), made.mode, how.name, how.source, how.recipe is None)
         if arm != "recipe":
             assert keys[arm] != keys["recipe"], arm
     same = [(a, b) for a in keys for b in keys if a < b and keys[a] == keys[b]]
