@@ -254,7 +254,7 @@ def in_short(iterations: int) -> dict:
     """
     if iterations >= STUDY["iterations"]:
         return STUDY | {"iterations": iterations}
-    less = {"window": 32, "ema": 0.98, "check_every": iterations, "check_edge": 16}
+    less = {"window": 24, "ema": 0.98, "check_every": iterations, "check_edge": 16}
     return STUDY | {"iterations": iterations} | less
 
 
