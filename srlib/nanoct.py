@@ -169,7 +169,7 @@ def kept(
     """
     if folder is None:
         return make()
-    names = ("anode", "tomography", "register", "nanoct", "prepare")
+    names = ("anode", "tomography", "register", "nanoct")
     source = [(Path(__file__).parent / f"{name}.py").read_text() for name in names]
     key = hashlib.sha256(json.dumps([about, source]).encode()).hexdigest()[:16]
     path = Path(folder) / f"sy5-{key}.safetensors"

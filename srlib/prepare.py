@@ -120,11 +120,11 @@ def field(volume: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(fine[:, h : fine.shape[1] - h, w : fine.shape[2] - w])
 
 
-def parts(deep: int, held: int = 10, gap: int = GAP) -> dict[str, slice]:
+def parts(deep: int, held: int = 10, gap: int = GAP, top: int = 0) -> dict[str, slice]:
     """Slices to train on, to choose with and to judge, in this order, with gaps (IN-09).
 
     The last four are left out: registered, they can lie beyond the last slice of the LQ scan. The
-    second gap is so much smaller.
+    second gap is so much smaller. Slices are counted from ``top`` on, of :func:`pair`.
 
     Raises:
         ValueError: if fewer than ``held`` slices are left for the training.
@@ -133,20 +133,21 @@ def parts(deep: int, held: int = 10, gap: int = GAP) -> dict[str, slice]:
     if first < held:
         raise ValueError(f"{deep} slices are too few: take {3 * held + 2 * gap} or more")
     stop = first + gap + held
-    return {
-        "train": slice(0, first),
-        "choose": slice(first + gap, stop),
-        "judge": slice(deep - BEYOND - held, deep - BEYOND),
-    }
+    found = {"train": (0, first), "choose": (first + gap, stop)}
+    found["judge"] = (deep - BEYOND - held, deep - BEYOND)
+    return {name: slice(max(a - top, 0), b - top) for name, (a, b) in found.items()}
 
 
-def pair(state: nanoct.State, registered: bool = True, rings: bool = False, **how) -> Pair:
+def pair(
+    state: nanoct.State, registered: bool = True, rings: bool = False, top: int = 0, **how
+) -> Pair:
     """The pair of a state with a HQ scan: scaled, on one grid, registered.
 
     Args:
         state: Of :func:`srlib.nanoct.cell`.
         registered: False to leave the LQ scan where it is.
         rings: Use the LQ scan with its rings.
+        top: First slice of the pair; fewer are registered in less time. Limits are those of all.
         how: Further arguments of :func:`srlib.register.register`.
 
     Raises:
@@ -155,20 +156,21 @@ def pair(state: nanoct.State, registered: bool = True, rings: bool = False, **ho
     if state.hq is None:
         raise ValueError("this state has no HQ scan: make the cell with hq=True")
     mask = disc(state.hq.shape[-1])
-    everywhere = np.broadcast_to(mask, state.hq.shape)
     lq = field(state.lq_raw if rings else state.lq)
-    found = np.zeros_like(state.motion)
     bounds = limits(lq, mask)
-    hq = scaled(state.hq, limits(state.hq, mask))
+    hq = scaled(state.hq, limits(state.hq, mask))[top:]
+    lq, motion = lq[top:], state.motion[:, top:]
+    everywhere = np.broadcast_to(mask, hq.shape)
+    found = np.zeros_like(motion)
     if registered:
         found = _found(unringed(scaled(lq, bounds)), unringed(hq), everywhere, how)
         lq = register.apply(lq, found)
-    away = register.residual(found, state.motion, everywhere)
+    away = register.residual(found, motion, everywhere)
     return Pair(
         lq=scaled(lq, bounds),
         hq=hq,
-        truth=scaled(state.grey, TRUTH),
-        labels=nanoct.inner(state.labels).copy(),
+        truth=scaled(state.grey[top:], TRUTH),
+        labels=nanoct.inner(state.labels)[top:].copy(),
         mask=mask,
         limits=bounds,
         residual=away,
@@ -183,5 +185,5 @@ def _found(moving: np.ndarray, fixed: np.ndarray, mask: np.ndarray, how: dict) -
         return {"found": torch.from_numpy(found)}
 
     of = [hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest() for x in (moving, fixed)]
-    about = [*of, {k: v for k, v in how.items() if k != "progress"}]
+    about = [*of, SOFTEN, {k: v for k, v in how.items() if k != "progress"}]
     return nanoct.kept(about, make)["found"].numpy()
