@@ -10,7 +10,9 @@ AREAS, LOST = "interface areas, worst error %", "measured voxels lost %"
 def tour(values: dict) -> None:
     scores = values["scores"]
     sr = scores["super-resolved"]
-    assert sr[AREAS] < 0.8 * min(scores["nearest"][AREAS], scores["linear"][AREAS])
+    areas = values["areas_against_truth"] or {name: row[AREAS] for name, row in scores.items()}
+    assert areas["super-resolved"] < 0.8 * min(areas["nearest"], areas["linear"])
+    assert sr[AREAS] < min(scores["nearest"][AREAS], scores["linear"][AREAS]), "nor of the image"
     assert sr[LOST] < 0.5
     assert 0.005 < values["changed_by_noise"] < 0.3, "another noise changes some voxels, not most"
     assert values["swapped"][LOST] > 10, "swapped labels are not this model's material"
