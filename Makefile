@@ -14,7 +14,7 @@ book: $(STAMP)
 	@$(PY) -m book.build --profile $(PROFILE) $(CHAPTERS)
 
 test: $(STAMP)
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --no-loadscope-reorder
 
 acceptance: $(STAMP)
 	@$(PY) -m pytest -m slow

@@ -23,17 +23,27 @@ def pytest_configure(config: pytest.Config) -> None:
     config.started = time.monotonic()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Two processes share the tests by files; one gets the notebooks, and the book made of them."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            stem = Path(nodeid.split("::")[0]).stem
+            return "notebooks" if stem in ORDER else stem
+
+    return ByFile(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Unit tests first, then the notebooks, then the book; ``real``: what takes real files.
 
-    A chapter does if its last run at the smoke profile asked for one that is here. Of two
-    processes that share the tests, one gets the notebooks and the book, which needs them.
+    A chapter does if its last run at the smoke profile asked for one that is here.
     """
     items.sort(key=lambda item: ORDER.get(item.path.stem, 0))
     for item in items:
-        group = "notebooks" if item.path.stem in ORDER else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
         params = item.callspec.params if hasattr(item, "callspec") else {}
         if params.get("source") == "real":
             item.add_marker("real")
