@@ -16,6 +16,8 @@ def fast(request, monkeypatch) -> bool:
     """A processor with one of the two sets of instructions, or without any."""
     for name, there in zip(NAMES, request.param, strict=True):
         monkeypatch.setattr(torch.cpu, name, lambda there=there: there)
+    wide = "AVX512" if any(request.param) else "AVX2"
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: wide)
     return any(request.param)
 
 
@@ -25,6 +27,13 @@ def test_bf16_only_where_the_processor_has_it(fast):
         out = F.conv3d(torch.ones(1, 1, 3, 3, 3), torch.ones(1, 1, 3, 3, 3))
     assert out.dtype == precision.number_format("cpu")
     assert out.item() == 27
+
+
+def test_a_processor_that_is_told_to_be_old_is_taken_for_old(monkeypatch):
+    """ATEN_CPU_CAPABILITY=avx2 shows on a new processor what an old one does."""
+    monkeypatch.setattr(torch.cpu, NAMES[1], lambda: True, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert precision.number_format() == torch.float32
 
 
 def test_inference_runs_in_that_format(fast):
