@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 PROFILES = ("smoke", "laptop", "full")
 WORKERS = 2
-SECONDS = ROOT / "results" / "seconds.json"  # what each chapter took, by profile: book.store
+SECONDS = ROOT / "book" / "seconds.json"  # what each chapter took, by profile: book.store
 RUNNING: set[subprocess.Popen] = set()
 
 

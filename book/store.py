@@ -1,7 +1,7 @@
 """Keep the numbers of a run in the repository: ``python -m book.store laptop``.
 
 Result files of ``make book`` go to ``results/laptop`` (those of the full profile are written to
-``results/full`` by the run itself), and what each chapter took to ``results/seconds.json``. A run
+``results/full`` by the run itself), and what each chapter took to ``book/seconds.json``. A run
 whose code is not committed is refused.
 """
 
@@ -41,7 +41,7 @@ def store(profile: str, names: list[str], root: Path = ROOT) -> None:
     if profile == "laptop":
         for stem in stems:
             shutil.copy(root / "results" / f"{stem}.json", root / "results" / "laptop")
-    path = root / "results" / "seconds.json"
+    path = root / "book" / "seconds.json"
     table = json.loads(path.read_text()) if path.exists() else {}
     chapters = table.setdefault(profile, {}).setdefault("chapters", {})
     for stem, row in rows.items():

@@ -70,7 +70,7 @@ SYSTEMS = {  # chapters of a system, and the one whose headline stands for it
 
 def seconds_of(root: Path, profile: str) -> dict:
     """What a profile took when its times were stored: ``chapters`` and ``total``."""
-    path = root / "results" / "seconds.json"
+    path = root / "book" / "seconds.json"
     table = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return {"chapters": {}, "total": None} | table.get(profile, {})
 

@@ -30,7 +30,7 @@ def test_every_stored_file_names_a_clean_commit_that_is_here():
 def little_run(tmp_path, monkeypatch, commit: str):
     """A repository with one chapter, which has run."""
     monkeypatch.setattr(store.run, "notebooks", lambda: [tmp_path / "00_a.ipynb"])
-    for name in ("_build/laptop/logs", "results/laptop"):
+    for name in ("_build/laptop/logs", "results/laptop", "book"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "results" / "00_a.json").write_text("{}")
     machine = {"processor": "A, AVX2", "cores": 2, "threads": 2}
@@ -43,7 +43,7 @@ def test_a_run_is_stored_with_its_seconds(tmp_path, monkeypatch):
     monkeypatch.setattr(store.results, "is_known", lambda commit: True)
     store.store("laptop", [], little_run(tmp_path, monkeypatch, "c"))
     assert (tmp_path / "results" / "laptop" / "00_a.json").exists()
-    table = json.loads((tmp_path / "results" / "seconds.json").read_text())
+    table = json.loads((tmp_path / "book" / "seconds.json").read_text())
     row = table["laptop"]["chapters"]["00_a"]
     assert (row["seconds"], row["processor"], row["threads"]) == (50, "A, AVX2", 1)
 

@@ -33,7 +33,8 @@ def little_root(tmp_path):
     row = {"seconds": 50, "core_seconds": 72, "MB": 1234}
     table = {"laptop": {"chapters": {"00_first": row}, "total": {"seconds": 840} | machine}}
     (tmp_path / "_config.yml").write_text('repository: {url: ""}')
-    (tmp_path / "results" / "seconds.json").write_text(json.dumps(table))
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "seconds.json").write_text(json.dumps(table))
     return tmp_path
 
 
