@@ -65,7 +65,7 @@ def executed(request: pytest.FixtureRequest) -> dict[str, run.Row]:
         chosen = set(run.notebooks())
     paths = [path for path in run.notebooks() if path in chosen]
     capture = request.config.pluginmanager.getplugin("capturemanager")
-    shown = sys.__stderr__ if os.environ.get("PYTEST_XDIST_WORKER") else sys.stdout
+    shown = sys.__stderr__ if os.environ.get("PYTEST_XDIST_WORKER") else sys.__stdout__
     with capture.global_and_fixture_disabled(), redirect_stdout(shown):
         print(f"\nRunning {len(paths)} notebooks at the smoke profile ...", flush=True)
         rows = run.run_all("smoke", paths, SMOKE, SMOKE_LIMIT)
