@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ PROFILES = ("smoke", "laptop", "full")
 WORKERS = 2
 SECONDS = ROOT / "book" / "seconds.json"  # what each chapter took, by profile: book.store
 RUNNING: set[subprocess.Popen] = set()
+STOPPING = threading.Event()
 
 
 @dataclass
@@ -170,7 +172,7 @@ def run_one(path: Path, parameters: dict, out_dir: Path, limit: float) -> Row:
             status, cpu, megabytes, late = wait(process, limit)
             RUNNING.discard(process)
         started, error = error_of(copy, log)
-        if status == 0 or late or started:
+        if status == 0 or late or started or STOPPING.is_set():
             break
     if late:
         error = f"    stopped: it took more than {limit:.0f} s"
@@ -274,7 +276,8 @@ def note_total(out_dir: Path, seconds: float) -> None:
 
 
 def stop_running() -> None:
-    """End every notebook that runs, with its kernel."""
+    """End every notebook that runs, with its kernel; none is tried again."""
+    STOPPING.set()
     for process in list(RUNNING):
         try:
             worker = psutil.Process(process.pid)
