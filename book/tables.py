@@ -62,6 +62,7 @@ SYSTEMS = {  # chapters of a system, and the one whose headline stands for it
     "what is measured, and how a picture becomes a volume": ("0", "01_metrics"),
     "SuperRes: a coarse volume and a fine image": ("1", "12_case3_fuel_cell"),
     "SuperRes, one change at a time": ("2", "20_scale"),
+    "SuperRes, its claims against our numbers": ("26", "26_verdicts"),
     "InDI: scans restored in small steps": ("3", "32_indi_compare"),
     "rock: eight times finer, four minerals": ("4", "41_rock_x8"),
     "FIB-SEM: a stack learns its depth": ("5", "51_fibsem_tables"),
