@@ -118,8 +118,8 @@ def systems_table(root: Path) -> str:
     rows = ["| part | chapters | minutes | one thing that came out |", "|---|---|---|---|"]
     for name, (digit, lead) in SYSTEMS.items():
         mine = [(n, r) for n, r in every if n.stem.startswith(digit)]
-        links = f"[{mine[0][0].stem[:2]}](notebooks/{mine[0][0].name}) to "
-        links += f"[{mine[-1][0].stem[:2]}](notebooks/{mine[-1][0].name})"
+        ends = dict.fromkeys([mine[0][0], mine[-1][0]])
+        links = " to ".join(f"[{n.stem[:2]}](notebooks/{n.name})" for n in ends)
         spent = sum(took.get(n.stem, {}).get("core_seconds", 0) for n, _ in mine) / run.WORKERS
         record = dict((n.stem, r) for n, r in mine)[lead]
         said = f"{record['values']['headline']} (chapter {lead[:2]})" if record else "not run yet"
