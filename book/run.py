@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 PROFILES = ("smoke", "laptop", "full")
 WORKERS = 2
+THREADS = 1  # of a worker
 SECONDS = ROOT / "book" / "seconds.json"  # what each chapter took, by profile: book.store
 RUNNING: set[subprocess.Popen] = set()
 STOPPING = threading.Event()
@@ -78,8 +79,8 @@ def environment(out_dir: Path, asked: Path) -> dict[str, str]:
     write_kernel(jupyter)
     paths = [str(jupyter), *filter(None, [os.environ.get("JUPYTER_PATH")])]
     return os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "NUMBA_NUM_THREADS": "1",  # else numba raises the number that PyTorch uses, too
+        "OMP_NUM_THREADS": str(THREADS),
+        "NUMBA_NUM_THREADS": str(THREADS),  # else numba raises the number that PyTorch uses, too
         "SRLIB_ASKED": str(asked),
         "JUPYTER_PATH": os.pathsep.join(paths),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
@@ -181,7 +182,8 @@ def run_one(path: Path, parameters: dict, out_dir: Path, limit: float) -> Row:
         noted.write_text(inputs_of(path, asked))
     if ok:
         took = {"seconds": round(seconds), "core_seconds": round(cpu), "MB": round(megabytes)}
-        record = {"commit": results.commit(), "machine": results.machine()} | took
+        machine = results.machine() | {"threads": THREADS}
+        record = {"commit": results.commit(), "machine": machine} | took
         (logs / f"{path.stem}.json").write_text(json.dumps(record))
     return Row(path.stem, ok, seconds, cpu, megabytes, "" if ok else error)
 

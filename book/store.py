@@ -46,7 +46,7 @@ def store(profile: str, names: list[str], root: Path = ROOT) -> None:
     chapters = table.setdefault(profile, {}).setdefault("chapters", {})
     for stem, row in rows.items():
         machine = row.pop("machine")
-        about = {"processor": machine["processor"], "cores": machine["cores"], "threads": 1}
+        about = {key: machine[key] for key in ("processor", "cores", "threads")}
         chapters[stem] = row | about
     total = root / "_build" / profile / "logs" / "_total.json"
     if total.exists() and not names:

@@ -23,7 +23,7 @@ FACTS = """
 const done = arguments[0], count = (s) => document.querySelectorAll(s).length;
 const ready = window.MathJax?.startup?.promise ?? Promise.resolve();
 ready.then(() => done({
-  heading: document.querySelector('h1')?.innerText ?? '',
+  heading: document.querySelector('article h1')?.textContent.trim() ?? '',
   images: [...document.images].map((i) => [i.src.slice(0, 90), i.alt.trim(), i.naturalWidth]),
   math: count('.math'), typeset: count('mjx-container'), mistakes: count('mjx-merror'),
   viewers: count('.slice-viewer'), views: count('script[type$="widget-view+json"]'),

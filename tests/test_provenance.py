@@ -45,7 +45,7 @@ def test_a_run_is_stored_with_its_seconds(tmp_path, monkeypatch):
     assert (tmp_path / "results" / "laptop" / "00_a.json").exists()
     table = json.loads((tmp_path / "book" / "seconds.json").read_text())
     row = table["laptop"]["chapters"]["00_a"]
-    assert (row["seconds"], row["processor"], row["threads"]) == (50, "A, AVX2", 1)
+    assert (row["seconds"], row["processor"], row["threads"]) == (50, "A, AVX2", 2)
 
 
 @pytest.mark.parametrize("commit", ["unknown", 40 * "a", 40 * "a" + "+changes"])
