@@ -247,6 +247,10 @@ def run_all(
         print(f"{len(rows)} of {len(paths)} are up to date: nothing that they read has changed.")
     known = expected(profile)
     waiting.sort(key=lambda path: known.get(path.stem, 0), reverse=True)
+    if waiting:
+        about = f": {time_left([], [p.stem for p in waiting], known)}" if known else ""
+        how = f"{WORKERS} at a time, the longest first{about}"
+        print(f"Running {len(waiting)} notebooks at the {profile} profile, {how}.", flush=True)
     pool = ThreadPoolExecutor(WORKERS)
     try:
         jobs = [

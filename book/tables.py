@@ -61,7 +61,7 @@ def title(notebook: Path) -> str:
 SYSTEMS = {  # chapters of a system, and the one whose headline stands for it
     "what is measured, and how a picture becomes a volume": ("0", "01_metrics"),
     "SuperRes: a coarse volume and a fine image": ("1", "12_case3_fuel_cell"),
-    "SuperRes, one change at a time": ("2", "20_scale"),
+    "SuperRes, one change at a time": (("20", "21", "22", "23", "24", "25"), "20_scale"),
     "SuperRes, its claims against our numbers": ("26", "26_verdicts"),
     "InDI: scans restored in small steps": ("3", "32_indi_compare"),
     "rock: eight times finer, four minerals": ("4", "41_rock_x8"),
@@ -111,19 +111,28 @@ def chapters_table(root: Path) -> str:
     return "\n".join(rows)
 
 
+def came_out(path: Path) -> str:
+    """What a stored result comes to, and of which data."""
+    if not path.exists():
+        return "not run yet"
+    record = results.read(path)
+    return f"{record['values']['headline']} ({WORDS[record['source']]})"
+
+
 def systems_table(root: Path) -> str:
     """Markdown table of the systems for README.md, a row each."""
     took = seconds_of(root, "laptop")["chapters"]
     every = chapters(root)
-    rows = ["| part | chapters | minutes | one thing that came out |", "|---|---|---|---|"]
-    for name, (digit, lead) in SYSTEMS.items():
-        mine = [(n, r) for n, r in every if n.stem.startswith(digit)]
+    titles = ["part", "chapters", "minutes", "one thing that came out", "the same in a longer run"]
+    rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for name, (digits, lead) in SYSTEMS.items():
+        mine = [(n, r) for n, r in every if n.stem.startswith(digits)]
         ends = dict.fromkeys([mine[0][0], mine[-1][0]])
         links = " to ".join(f"[{n.stem[:2]}](notebooks/{n.name})" for n in ends)
-        spent = sum(took.get(n.stem, {}).get("core_seconds", 0) for n, _ in mine) / run.WORKERS
-        record = dict((n.stem, r) for n, r in mine)[lead]
-        said = f"{record['values']['headline']} (chapter {lead[:2]})" if record else "not run yet"
-        rows.append(f"| {name} | {links} | {minutes(spent)} | {said} |")
+        spent = sum(took.get(n.stem, {}).get("seconds", 0) for n, _ in mine) / run.WORKERS
+        said, longer = (came_out(root / "results" / p / f"{lead}.json") for p in ("laptop", "full"))
+        cells = [f"chapter {lead[:2]}: {said}", "the same" if longer == said else longer]
+        rows.append(f"| {' | '.join([name, links, minutes(spent), *cells])} |")
     return "\n".join(rows)
 
 

@@ -67,7 +67,7 @@ def executed(request: pytest.FixtureRequest) -> dict[str, run.Row]:
     capture = request.config.pluginmanager.getplugin("capturemanager")
     shown = sys.__stderr__ if os.environ.get("PYTEST_XDIST_WORKER") else sys.__stdout__
     with capture.global_and_fixture_disabled(), redirect_stdout(shown):
-        print(f"\nRunning {len(paths)} notebooks at the smoke profile ...", flush=True)
+        print(flush=True)
         rows = run.run_all("smoke", paths, SMOKE, SMOKE_LIMIT)
         for row in rows:
             if row.seconds > SMOKE_SECONDS:

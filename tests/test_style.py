@@ -155,6 +155,10 @@ def test_notebook_is_stripped(path):
     assert all(cell.get("id") for cell in raw.cells)
     for cell in code_cells(path):
         assert not cell.outputs and cell.execution_count is None, "run nbstripout on it"
+        if "solution" in cell.metadata.get("tags", []):
+            assert cell.metadata.get("jupyter", {}).get("source_hidden"), (
+                "folded in JupyterLab, too"
+            )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

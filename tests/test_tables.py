@@ -78,7 +78,7 @@ def test_a_row_a_system(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "SYSTEMS", {"basics": ("0", "00_first")})
     (row,) = tables.systems_table(little_root(tmp_path)).splitlines()[2:]
     links = "[00](notebooks/00_first.ipynb) to [01](notebooks/01_second.ipynb)"
-    assert row == f"| basics | {links} | < 1 | 3.4 % (chapter 00) |"
+    assert row == f"| basics | {links} | < 1 | chapter 00: 3.4 % (synthetic) | not run yet |"
 
 
 def test_notebook_without_title_is_named(tmp_path):

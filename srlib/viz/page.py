@@ -185,8 +185,10 @@ def beside(
     found = {row: {k: find(tree, at) for k, at in keys.items()} for row, tree in rows.items()}
     if all(cell is None for cell in next(iter(found.values())).values()):
         raise ValueError(f"this run has none of {', '.join(keys.values())}: check their names.")
-    note = "" if len(rows) > 1 else " (no longer run is stored)"
-    return table(found, caption=f"This page beside the stored longer run{note}")
+    note = "; no other run is stored"
+    if path.exists():
+        note = "" if record["source"] == source else "; another material, so other numbers"
+    return table(found, caption=f"This page beside the stored run{note}")
 
 
 def table(
