@@ -105,10 +105,12 @@ def test_a_run_stands_beside_the_stored_one(tmp_path):
     alone = repr(viz.beside(values, "12_a", keys, **how))
     assert "synthetic twin data, profile laptop\t0.250\t3" in alone and "stored run" not in alone
     record = {"values": {"scores": {"ours": {"area": 0.125}}}, "source": "real", "profile": "full"}
-    record |= {"date": "2026-11-30T10:00:00+00:00", "device": "H100"}
+    record |= {"date": "2026-11-30T10:00:00+00:00", "device": "H100", "seconds": 1234.5}
     (tmp_path / "12_a.json").write_text(json.dumps(record))
     both = repr(viz.beside(values, "12_a", keys, **how))
-    line = "stored run of 2026-11-30: real data, profile full, device H100\t0.125\t"
+    line = (
+        "stored run of 2026-11-30: real data, the full profile of that day, 1234 s on H100\t0.125"
+    )
     assert line in both
     with pytest.raises(ValueError, match="has none of gone"):
         viz.beside(values, "12_a", {"x": "gone"}, **how)

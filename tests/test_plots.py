@@ -85,6 +85,13 @@ def test_cs11_violins_of_an_anisotropic_material_keep_its_axes_apart():
         viz.violins({"original": stats}, PHASES, directions="a" * (axes + 1))
 
 
+def test_violins_of_few_values_are_dots():
+    few = {"volume_fractions": np.random.default_rng(0).random((viz.plots.FEW - 1, 3))}
+    ax = viz.violins({"a": few}, PHASES).axes[0]
+    assert not any(isinstance(c, PolyCollection) for c in ax.collections)
+    assert [len(c.get_offsets()) for c in ax.collections] == [viz.plots.FEW - 1] * 3
+
+
 def test_violins_draw_a_constant_as_its_mean_only():
     stats = {"a": {"volume_fractions": np.full((5, 3), 0.25)}}
     ax = viz.violins(stats, PHASES).axes[0]

@@ -180,8 +180,9 @@ def beside(
     if path.exists():
         record = read(path)
         day = f"stored run of {record['date'][:10]}"
-        stored = f"{_WORDS[record['source']].lower()}, profile {record['profile']}"
-        rows[f"{day}: {stored}, device {record['device']}"] = record["values"]
+        stored = f"{_WORDS[record['source']].lower()}, the {record['profile']} profile of that day"
+        spent = f"{record['seconds']:.0f} s on {record['device']}"
+        rows[f"{day}: {stored}, {spent}"] = record["values"]
     found = {row: {k: find(tree, at) for k, at in keys.items()} for row, tree in rows.items()}
     if all(cell is None for cell in next(iter(found.values())).values()):
         raise ValueError(f"this run has none of {', '.join(keys.values())}: check their names.")

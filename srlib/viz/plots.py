@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from srlib.viz.images import show_slice
 from srlib.viz.style import SOURCES, line_colours, new_figure, pair_colours
 
+FEW = 5  # fewer values are drawn as dots: a smooth shape would say more than is known
 _PANELS = {
     "volume_fractions": ("volume fraction", ""),
     "interphase_areas": ("interphase area", "faces / all faces"),
@@ -33,6 +34,8 @@ def violins(
     directions: Sequence[str] = (),
 ) -> Figure:
     """Distributions over sub-volumes, in the arrangement of SuperRes Figs. 2, 5 and 7.
+
+    Fewer than :data:`FEW` values are drawn as dots.
 
     Args:
         stats_by_source: Source name (the original first) -> what
@@ -99,7 +102,9 @@ def violins(
 
 
 def _violin(ax: Axes, values: np.ndarray, place: float, width: float, colour: str) -> None:
-    if np.ptp(values) > 1e-9 * max(1.0, abs(values).max()):
+    if len(values) < FEW:
+        ax.scatter(np.full(len(values), place), values, 9, color=colour, alpha=0.6, linewidth=0)
+    elif np.ptp(values) > 1e-9 * max(1.0, abs(values).max()):
         body = ax.violinplot(values, [place], widths=width, showextrema=False, points=200)
         for shape in body["bodies"]:
             shape.set(facecolor=colour, edgecolor=colour, alpha=0.45, linewidth=0.8)
