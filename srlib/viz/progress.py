@@ -89,16 +89,13 @@ def training(
         ax.set_title(title)
         if chosen is not None:
             ax.axvline(chosen, color="#aaaaaa", linewidth=1, zorder=0)
-        if len(ax.get_legend_handles_labels()[0]) > 1:
-            ax.legend(handlelength=1.2)
     for ax in axes[1]:
         ax.set_xlabel("iteration")
         ax.xaxis.set_major_locator(MaxNLocator(3))
     for ax in (error, signs) if anchored else (error, signs, voxel):
         ax.set_ylim(0, 1.15 * max(ax.dataLim.ymax, 0.01))
-    for ax in (gap, fractions, areas):  # room for the legend above the curves
-        low, high = ax.get_ylim()
-        ax.set_ylim(low, high + 0.7 * (high - low))
+    for ax in axes.flat:
+        _legend_above(ax)
     handles = []
     if targets:
         handles.append(Line2D([], [], color="black", linestyle=":", label="fine image"))
@@ -107,6 +104,24 @@ def training(
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
+
+
+def _legend_above(ax: Axes) -> None:
+    """A legend above the curves, with room made for it; none for a single name."""
+    names = ax.get_legend_handles_labels()[1]
+    if len(names) < 2:
+        return
+    columns = 1 if len(names) < 4 else 2
+    frame = {"frameon": True, "framealpha": 1, "edgecolor": "none", "borderpad": 0.1}
+    how = {"handlelength": 1.0, "columnspacing": 0.6, "fontsize": 8 if columns == 1 else 7}
+    ax.legend(ncols=columns, loc="upper right", **frame, **how)
+    share = 0.05 + 0.11 * -(-len(names) // columns)  # of the height that the legend takes
+    low, high = ax.get_ylim()
+    room = share / (1 - share)
+    if ax.get_yscale() == "log":
+        ax.set_ylim(low, high * (high / low) ** room)
+    else:
+        ax.set_ylim(low, high + room * (high - low))
 
 
 def _trace(ax: Axes, history, key: str, name: str, colour, column: int | None = None) -> None:
