@@ -92,7 +92,7 @@ def book(executed: dict[str, run.Row]) -> Path:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Close with a line that says how many tests passed, failed and were skipped."""
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    if reporter is None or config.option.collectonly:
+    if reporter is None or config.option.collectonly or "PYTEST_XDIST_WORKER" in os.environ:
         return
     counts = {name: len(reporter.stats.get(name, [])) for name in reporter.stats}
     failed = counts.get("failed", 0) + counts.get("error", 0)

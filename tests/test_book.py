@@ -31,6 +31,11 @@ ready.then(() => done({
 }));
 """
 
+LOADED = """
+return location.href === arguments[0] && document.readyState === 'complete'
+  && document.querySelector('h1') !== null;
+"""
+
 pytestmark = pytest.mark.book
 
 
@@ -106,6 +111,14 @@ def browser():
     window.quit()
 
 
+def visit(browser, page: Path) -> None:
+    """Load a page; ``get`` can return while the window still holds an empty document."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.get(page.as_uri())
+    WebDriverWait(browser, 20).until(lambda b: b.execute_script(LOADED, page.as_uri()))
+
+
 @pytest.fixture(scope="module")
 def visits(book, browser) -> dict[str, dict]:
     """What the browser found on every page."""
@@ -113,7 +126,7 @@ def visits(book, browser) -> dict[str, dict]:
     for page in pages(book):
         if page == book / "index.html":
             continue
-        browser.get(page.as_uri())
+        visit(browser, page)
         facts = browser.execute_async_script(FACTS)
         logged = [entry["message"] for entry in browser.get_log("browser") if is_error(entry)]
         found[str(page.relative_to(book))] = facts | {"errors": logged}
@@ -145,7 +158,7 @@ def test_first_page_leads_to_the_introduction(book, browser):
 def test_side_bar_has_numbers_and_folds(book, browser):
     from selenium.webdriver.common.by import By
 
-    browser.get((book / "notebooks" / "12_case3_fuel_cell.html").as_uri())
+    visit(browser, book / "notebooks" / "12_case3_fuel_cell.html")
     parts = browser.find_elements(By.CSS_SELECTOR, "nav.bd-links p.caption")
     opened = [p for p in parts if p.get_attribute("aria-expanded") == "true"]
     assert len(parts) > 6 and len(opened) == 1, "only the part of this page is open"
@@ -195,7 +208,7 @@ def test_slice_viewer_moves_with_the_keyboard(book, browser, visits):
     with_viewer = [name for name, facts in visits.items() if facts["viewers"]]
     assert with_viewer
     for name in with_viewer:
-        browser.get((book / name).as_uri())
+        visit(browser, book / name)
         for viewer in browser.find_elements(By.CLASS_NAME, "slice-viewer"):
             panes = viewer.find_elements(By.CLASS_NAME, "slice-viewer-pane")
             slider = viewer.find_element(By.CSS_SELECTOR, "input[type=range]")
