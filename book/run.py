@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -285,12 +286,11 @@ def stop_running() -> None:
     """End every notebook that runs, with its kernel; none is tried again."""
     STOPPING.set()
     for process in list(RUNNING):
-        try:
+        with suppress(psutil.Error):
             worker = psutil.Process(process.pid)
             for each in [*worker.children(recursive=True), worker]:
-                each.kill()
-        except psutil.Error:
-            continue
+                with suppress(psutil.Error):  # one that has just ended is no reason to spare others
+                    each.kill()
 
 
 def write_report(profile: str, rows: list[Row], path: Path) -> None:
