@@ -141,7 +141,8 @@ def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
     one_cell(prepared(tmp_path), "quick", "1")
     one_cell(tmp_path, "slow", "import os, time\nif not os.path.exists('go'): time.sleep(300)")
     code = (
-        "import sys; from pathlib import Path; from book import run\n"
+        "import signal, sys; from pathlib import Path; from book import run\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & ignores it\n"
         f"here = Path({str(tmp_path)!r})\n"
         "paths = [here / 'quick.ipynb', here / 'slow.ipynb']\n"
         "try: run.run_all('laptop', paths, here, 600, keep=True)\n"
