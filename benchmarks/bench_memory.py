@@ -4,6 +4,7 @@ Whole, with recomputed layers, window by window, and as a pipeline of two and th
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -46,9 +47,17 @@ def _take(way: str, edge: int, windows: int) -> None:
 
 
 def measure(way: str, edge: int, windows: int = 1) -> tuple[float, float]:
-    """Measured peak bytes, and seconds, of a step of a fresh process."""
+    """Measured peak bytes, and seconds, of a step of a fresh process.
+
+    Freed blocks go back to the system at once. By default the C library of Linux keeps some for
+    later, and what a step with recomputed layers takes then varies by chance (1.0 to 1.4 times
+    the prediction in 16 runs).
+    """
     call = f"from benchmarks.bench_memory import _take; _take({way!r}, {edge}, {windows})"
-    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
+    env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    done = subprocess.run(
+        [sys.executable, "-c", call], env=env, capture_output=True, text=True, check=True
+    )
     return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 
