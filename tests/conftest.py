@@ -14,7 +14,7 @@ from srlib.data import find_file
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = ROOT / "_build" / "smoke"
 SMOKE_SECONDS, SMOKE_LIMIT = 30, 900  # what a notebook may take, and when it is stopped
-ORDER = {"test_notebooks": 1, "test_book": 2}
+ORDER = {"test_notebooks": -2, "test_book": -1}  # first: they take longest
 
 os.environ.setdefault("MPLBACKEND", "agg")
 
@@ -38,7 +38,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests first, then the notebooks, then the book; ``real``: what takes real files.
+    """The notebooks, then the book, then unit tests; ``real``: what takes real files.
 
     A chapter does if its last run at the smoke profile asked for one that is here.
     """

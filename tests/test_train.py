@@ -429,7 +429,7 @@ def test_the_voxelwise_loss_falls(anode):
 
 
 def test_balance_holds_the_fractions_that_are_wanted(cathode):
-    settings = dict(ema=0.0, evenness=0.0, warmup=5, width=8, iterations=160, check_every=20)
+    settings = dict(ema=0.0, evenness=0.0, warmup=5, width=8, iterations=80, check_every=10)
     wanted = np.array([0.25, 0.42, 0.33])  # the image has 0.46, 0.42, 0.11
     case = replace(cathode, fractions=wanted)
     off = []
