@@ -4,7 +4,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from srlib import data, infer, metrics, train
+from srlib import data, metrics, training
+from srlib.inference import superres
 
 SLAB = 136  # fine planes that are super-resolved; the CNN has learned from the others
 CUT = 8  # fine voxels left out at each of its faces
@@ -21,7 +22,7 @@ def repeats(model, phase: int, seed: int, edge: int = 20) -> list[float]:
         three coarse ones; the mean over the axes. 1 is a copy, 0 is no likeness.
     """
     part = np.zeros((edge,) * 3, np.uint8)
-    there = (infer.superres(model, part, seed, crop=5, progress=False) == phase).astype(float)
+    there = (superres.superres(model, part, seed, crop=5, progress=False) == phase).astype(float)
     if not 0 < there.mean() < 1:
         return []
     off, lags = there - there.mean(), range(round(3 * model.scale_factor) + 1)
@@ -55,9 +56,9 @@ def judge(model, case: data.Case, whole: np.ndarray, seed: int) -> dict:
     transport = [
         [metrics.transport_efficiency(v[cube], p, 0) for p in range(n)] for v in (labels, truth)
     ]
-    again = infer.superres(model, slab, seed + 100, crop=int(CUT / scale), progress=False)
+    again = superres.superres(model, slab, seed + 100, crop=int(CUT / scale), progress=False)
     seen = slab[(slice(int(CUT / scale), -int(CUT / scale)),) * 3]
-    how = train.quality(labels, seen, case, exact)
+    how = training.quality(labels, seen, case, exact)
     wrong = (whole != case.truth[:SLAB])[:, CUT:-CUT, CUT:-CUT]
     return {
         "accuracy": float((labels == truth).mean()),
@@ -109,7 +110,7 @@ def memory(critics: list, case: data.Case, known: data.Case, whole: np.ndarray, 
     strange = [known.truth[z, :size, :size] for z in (20, 60, 100)]
     patches = data.sample_squares(rows, PATCH, PATCHES, rng)
     found = {"seen": image, "not seen": strange[1]}
-    out = {"nearest": {k: nearest(patches, data.symmetries(v), n) for k, v in found.items()}}
+    out = {"nearest": {k: nearest(patches, metrics.symmetries(v), n) for k, v in found.items()}}
     if not critics:
         return out
     out["critic"] = {}

@@ -19,7 +19,9 @@ from tqdm.std import tqdm
 
 from benchmarks import ablation_judge
 from benchmarks.study import sweep
-from srlib import data, degrade, infer, metrics, models, train
+from srlib import data, datasets, models, training
+from srlib.inference import superres
+from srlib.physics import downsampling
 
 LONG = {"iterations": 3000}  # where the volumes are to be looked at
 SEEN = 136  # fine planes from which on the CNN learns
@@ -36,7 +38,7 @@ def scaled(scale: float) -> Callable:
     """The coarse volume of another microscope."""
 
     def change(case: data.Case) -> data.Case:
-        lr = degrade.simulate_lr(case.truth, scale, phase=1)["lr"]
+        lr = downsampling.simulate_lr(case.truth, scale, phase=1)["lr"]
         return replace(case, lr=lr, scale_factor=scale)
 
     return change
@@ -44,7 +46,7 @@ def scaled(scale: float) -> Callable:
 
 def alone(case: data.Case, hr: list) -> data.Case:
     """Other fine images; as much active material as in the scan, since one image may be off."""
-    return replace(case, hr=hr, fractions=data.as_in_the_scan(case.lr, hr[0]))
+    return replace(case, hr=hr, fractions=datasets.as_in_the_scan(case.lr, hr[0]))
 
 
 def image(edge: int, plain: bool = False) -> Callable:
@@ -95,7 +97,7 @@ class Arm:
     """What one arm changes.
 
     Attributes:
-        recipe: Fields of :class:`srlib.train.Recipe`; None for the supervised CNN.
+        recipe: Fields of :class:`srlib.training.Recipe`; None for the supervised CNN.
         case: Makes the inputs of this arm of those of the first.
         name: The case.
         source: Of its data: the files of the anode have no truth.
@@ -154,7 +156,7 @@ ARMS |= {f"{arm}-twin": replace(ARMS[arm], source="twin") for arm in SHIPPED}
 @cache
 def known(name: str, source: str) -> data.Case:
     """The inputs of the first arm."""
-    return data.load(name, source)
+    return datasets.load(name, source)
 
 
 def trained(arm: Arm, seed: int, work: Path) -> tuple[torch.nn.Module, list, data.Case]:
@@ -162,29 +164,28 @@ def trained(arm: Arm, seed: int, work: Path) -> tuple[torch.nn.Module, list, dat
     case = arm.case(known(arm.name, arm.source))
     if arm.recipe is None:
         first = int(SEEN / arm.scale)
-        recipe = train.Recipe(width=train.STUDY["width"], window=train.STUDY["window"])
+        recipe = training.Recipe(width=training.STUDY["width"], window=training.STUDY["window"])
         how = dict(seed=seed, device=DEVICE, out=work / f"{seed}.ckpt", recipe=recipe)
         pairs = replace(case, lr=case.lr[first:], truth=case.truth[SEEN:])
-        model = train.fit_cnn(pairs, **how)
+        model = training.fit_cnn(pairs, **how)
         about = {"case": case.name, "source": case.source, "profile": "study", "losses": []}
         about["recipe"] = asdict(recipe)
         model.meta |= about | {"data_sha256": pairs.key()[0], "voxel_nm": case.voxel_nm}
         return model, [], case
     checked = {"check_edge": int(128 / arm.scale)}
-    changes = train.laptop_changes(case) | train.STUDY | checked | arm.recipe
-    recipe = replace(train.PROFILES["laptop"], **changes)
-    trainer = train.Trainer(case, recipe, seed, torch.device(DEVICE))
+    changes = training.laptop_changes(case) | training.STUDY | checked | arm.recipe
+    recipe = replace(training.PROFILES["laptop"], **changes)
+    trainer = training.SuperResTrainer(case, recipe, seed, torch.device(DEVICE))
     steps = tqdm(range(recipe.iterations), desc=f"{work.name}, seed {seed}", mininterval=5)
-    reference, losses = metrics.reference_statistics(case.hr), []
+    losses = []
     for i in steps:
         losses.append(trainer.step())
         if (i + 1) % recipe.check_every == 0:
-            trainer.history.append(trainer.check(reference))
+            trainer.history.append(trainer.check())
     trainer.model.load_state_dict(trainer.best_weights)
     kept = [{k: step[k] for k in ("voxelwise", "style", "gap")} for step in losses[::20]]
     trainer.seconds = steps.format_dict["elapsed"]
-    best = {"best_iteration": trainer.best["iteration"], "history": trainer.history}
-    trainer.model.meta = trainer.about("study") | {"losses": kept} | best
+    trainer.model.meta = trainer.fingerprint("study") | {"losses": kept}
     return trainer.model, trainer.critics, case
 
 
@@ -195,7 +196,7 @@ def run(arm: str, seed: int, work: Path) -> dict:
     start = known(how.name, how.source)
     judged = case if how.scale != 4 else start
     slab = judged.lr[: int(ablation_judge.SLAB / how.scale)]
-    whole = infer.superres(model, slab, seed, crop=0, progress=False)
+    whole = superres.superres(model, slab, seed, crop=0, progress=False)
     values = {
         "change": {} if how.recipe is None else dict(how.recipe),
         "pixels": sum(image.size for image in case.hr),

@@ -3,7 +3,9 @@
 import numpy as np
 
 from benchmarks.bench_models import _seconds
-from srlib import depth, models, sections, train
+from srlib import models, training
+from srlib.inference import depth
+from srlib.physics import sectioning
 
 SHAPE = (16, 192, 192)  # measured sections
 STEPS = 10
@@ -13,9 +15,9 @@ def run() -> dict[str, float]:
     few = np.random.default_rng(0).integers(0, 255, SHAPE).astype(np.uint8)
     out: dict[str, float] = {}
     for n in (2, 4, 8):
-        recipe = train.DepthRecipe(steps=STEPS)
+        recipe = training.DepthRecipe(steps=STEPS)
         for method in ("CNN", "SRGAN"):
-            model = train.fit_depth(few, n, method, recipe=recipe, progress=False)
+            model = training.fit_depth(few, n, method, recipe=recipe, progress=False)
             out[f"n = {n}, step of the {method}, s"] = model.meta["seconds"] / STEPS
         out[f"n = {n}, step of the SRGAN over CNN"] = (
             out[f"n = {n}, step of the SRGAN, s"] / out[f"n = {n}, step of the CNN, s"]
@@ -23,7 +25,7 @@ def run() -> dict[str, float]:
     for n in (2, 8):
         model = models.DepthGenerator(n).eval()
         seconds = _seconds(lambda n=n, model=model: depth.restore(model, few, progress=False), 1)
-        plain = _seconds(lambda n=n: sections.fill(few, n, "cubic"), 1)
+        plain = _seconds(lambda n=n: sectioning.fill(few, n, "cubic"), 1)
         out[f"n = {n}, restoring, millions of voxels a second"] = few.size * n / seconds / 1e6
         out[f"n = {n}, restoring, time over cubic interpolation"] = seconds / plain
     return out

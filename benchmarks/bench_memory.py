@@ -13,7 +13,7 @@ from tqdm.std import tqdm
 
 from benchmarks import pipeline
 from benchmarks.bench_models import peak_gb
-from srlib.memory import peak_bytes
+from srlib.inference.memory import peak_bytes
 from srlib.precision import autocast
 
 WAYS = ("plain", "recompute", "windows")

@@ -6,7 +6,8 @@ import time
 
 import numpy as np
 
-from srlib import metrics, twins
+from srlib import metrics
+from srlib.synthetic import microstructures
 
 N_CUBES = 256
 N_TAUFACTOR = 6
@@ -31,7 +32,7 @@ def taufactor_loop(cubes: list[np.ndarray]) -> np.ndarray:
 
 def run() -> dict[str, float | str]:
     """Time the metrics on the fuel-cell twin; TauFactor gets some of the cubes, extrapolated."""
-    volume = twins.sofc(0, (160, 160, 160))
+    volume = microstructures.sofc(0, (160, 160, 160))
     start = time.perf_counter()
     ours = metrics.cube_statistics(volume, N_CUBES, EDGE)
     seconds = time.perf_counter() - start
@@ -43,7 +44,7 @@ def run() -> dict[str, float | str]:
     loop = (time.perf_counter() - start) / N_TAUFACTOR * N_CUBES
     gap = np.abs(ours["transport"][:N_TAUFACTOR, 0] - theirs).max()
 
-    image = twins.sofc(1, (1024, 1024))
+    image = microstructures.sofc(1, (1024, 1024))
     reference = metrics.reference_statistics(image)
     start = time.perf_counter()
     metrics.compare(volume, reference)

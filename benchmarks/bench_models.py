@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from tqdm.std import tqdm
 
-from srlib import data, infer, models, precision, train
+from srlib import datasets, models, precision, training
+from srlib.inference import superres
 
 CPU = torch.device("cpu")
 
@@ -25,8 +26,8 @@ def _seconds(work, repeats: int) -> float:
 
 def step_seconds(profile: str, repeats: int) -> float:
     """Seconds of one training iteration that updates critic and generator."""
-    case = data.load("case3", "twin", edge=128)
-    trainer = train.Trainer(case, train.PROFILES[profile], 0, CPU)
+    case = datasets.load("case3", "twin", edge=128)
+    trainer = training.SuperResTrainer(case, training.PROFILES[profile], 0, CPU)
 
     def work() -> None:
         trainer.iteration = 0  # every iteration of this measurement updates the generator
@@ -36,8 +37,10 @@ def step_seconds(profile: str, repeats: int) -> float:
 
 
 def _voxels_per_second(model, edge: int) -> float:
-    lr = data.load("case3", "twin", edge=4 * edge).lr
-    return (4 * edge) ** 3 / _seconds(lambda: infer.superres(model, lr, crop=0, progress=False), 1)
+    lr = datasets.load("case3", "twin", edge=4 * edge).lr
+    return (4 * edge) ** 3 / _seconds(
+        lambda: superres.superres(model, lr, crop=0, progress=False), 1
+    )
 
 
 def _as_published(model) -> float:
@@ -60,10 +63,10 @@ def peak_gb() -> float:
 
 def peak_memory(edge: int) -> tuple[float, float]:
     """Peak resident memory (GB) and seconds to make ``edge``^3 voxels; called in a new process."""
-    model = models.LaptopGenerator(3, 3)
+    model = models.SuperResLite(3, 3)
     lr = np.random.default_rng(0).integers(0, 3, (edge // 4,) * 3, dtype=np.uint8)
     start = time.perf_counter()
-    infer.superres(model, lr, crop=0, progress=False)
+    superres.superres(model, lr, crop=0, progress=False)
     seconds = time.perf_counter() - start
     return peak_gb(), seconds
 
@@ -79,13 +82,13 @@ def run() -> dict:
         out["generator step, paper's (s)"] / out["generator step, ours (s)"]
     )
     for name, model, edge in (
-        ("ours", models.LaptopGenerator(3, 3), 48),
-        ("paper's", models.PaperGenerator(3, 3), 16),
+        ("ours", models.SuperResLite(3, 3), 48),
+        ("paper's", models.SuperRes(3, 3), 16),
     ):
         out[f"inference, {name} (voxels/s)"] = _voxels_per_second(model, edge)
         bar.update()
     published = "inference, paper's in its overlapping patches (voxels/s)"
-    out[published] = _as_published(models.PaperGenerator(3, 3).eval())
+    out[published] = _as_published(models.SuperRes(3, 3).eval())
     bar.update()
     ours = out["inference, ours (voxels/s)"]
     out["inference, ratio in our tiles"] = ours / out["inference, paper's (voxels/s)"]

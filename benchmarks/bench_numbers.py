@@ -9,7 +9,7 @@ from tqdm.std import tqdm
 
 from benchmarks.bench_models import step_seconds
 from srlib import precision
-from srlib.models import laptop
+from srlib.models import layers
 
 
 def run() -> dict:
@@ -17,7 +17,7 @@ def run() -> dict:
     chosen = precision.number_format()
     bf16 = patch.object(precision, "number_format", lambda device: torch.bfloat16)
     fp32 = patch.object(precision, "number_format", lambda device: torch.float32)
-    plain = patch.object(laptop.Conv3d, "forward", nn.Conv3d.forward)
+    plain = patch.object(layers.Conv3d, "forward", nn.Conv3d.forward)
     out = {"number format chosen here": str(chosen).removeprefix("torch.")}
     for name, patches in tqdm(
         {"32 bit, 2D": [fp32], "32 bit, 3D": [fp32, plain], "bf16": [bf16]}.items(), "numbers"

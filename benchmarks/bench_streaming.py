@@ -14,15 +14,16 @@ import numpy as np
 import zarr
 
 from benchmarks.bench_models import peak_gb
-from srlib import data, infer, models, precision, results
-from srlib.stream import superres_to_file
+from srlib import datasets, models, precision, results
+from srlib.inference import superres
+from srlib.inference.streaming import superres_to_file
 
 WEIGHTS, SCALE = "case3x8-twin-0", 8
 
 
 def coarse(size: int, path: Path) -> Path:
     """Write the coarse volume of ``size``^3 fine voxels: a twin's, again and again."""
-    lr, edge = data.load("case3x8", "twin").lr, size // SCALE + 2
+    lr, edge = datasets.load("case3x8", "twin").lr, size // SCALE + 2
     lr = np.pad(lr, [(0, max(edge - n, 0)) for n in lr.shape], mode="wrap")[:edge, :edge, :edge]
     zarr.create_array(path, data=lr, chunks=(32,) * 3)
     return path
@@ -57,7 +58,7 @@ def _after_a_kill(folder: Path, size: int) -> tuple[int, int, int]:
     model = models.load(WEIGHTS)
     found = zarr.open_array(superres_to_file(model, lr_path, out_path, tile=tile))[:]
     lr = zarr.open_array(lr_path)[:]
-    same, one = (infer.superres(model, lr, tile=edge) for edge in (tile, 2 * tile))
+    same, one = (superres.superres(model, lr, tile=edge) for edge in (tile, 2 * tile))
     return kept, int((found != same).sum()), int((found != one).sum())
 
 

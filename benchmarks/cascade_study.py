@@ -10,20 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.study import sweep
-from srlib import infer, memory, metrics, models, rock, train
-from srlib.case import Case
-from srlib.data import one_hot
-from srlib.degrade import downsample
-from srlib.train.recipe import STUDY
+from srlib import metrics, models, training
+from srlib.data import Case, one_hot
+from srlib.inference import memory, superres
+from srlib.physics import downsample
+from srlib.synthetic import sandstone
+from srlib.training import STUDY
 
 LEARN = 64  # voxels of 3.5 um an edge of the scans that the first network learns from
 JUDGE = 36  # of the parts that are judged
-TWICE = 2 * rock.SCALE
+TWICE = 2 * sandstone.SCALE
 
 
 def overview(scan: np.ndarray) -> np.ndarray:
     """A scan with voxels twice as large: in each the phase of the largest share."""
-    share = downsample(one_hot(scan, len(rock.PHASES))[None], 2, "blur")[0]
+    share = downsample(one_hot(scan, len(sandstone.PHASES))[None], 2, "blur")[0]
     return share.argmax(0).numpy().astype(np.uint8)
 
 
@@ -32,28 +33,28 @@ def case(here: np.ndarray, there: np.ndarray) -> Case:
     planes = range(2, len(there), 8)
     slices = [there.take(k, axis) for axis in range(3) for k in planes]
     lr = overview(here)
-    how = dict(scale_factor=2, phases=rock.PHASES, lr_phases=rock.PHASES, source="twin")
-    return Case("rock-overview", slices, lr, truth=here, voxel_nm=8 * rock.VOXEL_NM, **how)
+    how = dict(scale_factor=2, phases=sandstone.PHASES, lr_phases=sandstone.PHASES, source="twin")
+    return Case("rock-overview", slices, lr, truth=here, voxel_nm=8 * sandstone.VOXEL_NM, **how)
 
 
 def judge(first, second, place: int, seed: int) -> dict:
     """Errors at one place of the overview, of both networks, and of the second one alone."""
-    found = rock.case("auto", place, edge=JUDGE, images=1)
-    scan, ring = found.cleaned().lr, TWICE + rock.SCALE
+    found = sandstone.case("auto", place, edge=JUDGE, images=1)
+    scan, ring = found.cleaned().lr, TWICE + sandstone.SCALE
     truth = found.truth[(slice(ring, -ring),) * 3]
     large = overview(scan)
     start = time.perf_counter()
-    middle = infer.superres(first, large, seed, progress=False)
-    volume = infer.superres(second, middle, seed, progress=False)
+    middle = superres.superres(first, large, seed, progress=False)
+    volume = superres.superres(second, middle, seed, progress=False)
     seconds = time.perf_counter() - start
     inner = scan[(slice(2, -2),) * 3]
     volumes = {
         "overview": np.kron(large, np.ones((TWICE,) * 3, np.uint8))[(slice(ring, -ring),) * 3],
         "two networks": volume,
-        "second network alone": infer.superres(second, inner, seed, progress=False),
+        "second network alone": superres.superres(second, inner, seed, progress=False),
     }
     errors = {
-        name: metrics.class_errors(v, truth, rock.PHASES, pair=rock.PAIR)
+        name: metrics.class_errors(v, truth, sandstone.PHASES, pair=sandstone.PAIR)
         for name, v in volumes.items()
     }
     return {"errors": errors, "seconds": seconds, "scan found": float((middle == inner).mean())}
@@ -61,9 +62,9 @@ def judge(first, second, place: int, seed: int) -> dict:
 
 def run(arm: str, seed: int, work: Path) -> dict:
     """Train the first network with one seed, and judge both at two places."""
-    here, there = (rock.case("auto", p, edge=LEARN, images=1).cleaned().lr for p in (0, 2))
+    here, there = (sandstone.case("auto", p, edge=LEARN, images=1).cleaned().lr for p in (0, 2))
     learn = case(here, there)
-    first = train.fit_superres(learn, "laptop", seed, out=work / str(seed), **STUDY)
+    first = training.fit_superres(learn, "laptop", seed, out=work / str(seed), **STUDY)
     second = models.load("rock-twin-0")
     whole = memory.of_inference(first, (34,) * 3), memory.of_inference(second, (66,) * 3)
     return {

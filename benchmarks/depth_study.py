@@ -14,7 +14,12 @@ import numpy as np
 import torch
 
 from benchmarks.study import sweep
-from srlib import depth, metrics, models, prepare, restore, rubber, sections, train
+from srlib import metrics, models, training
+from srlib.data import normalization
+from srlib.inference import depth, restoration
+from srlib.physics import sectioning
+from srlib.synthetic import filled_rubber
+from srlib.training.depth import STEPS
 
 LEARN, JUDGE = slice(0, 128), slice(136, 256)  # planes: learnt from, and judged
 FACTORS = (2, 4, 8)
@@ -29,12 +34,12 @@ CHANGES = {
     "tile-96": {"tile": 96, "batch": 5},
     "SRGAN-x4": {"steps": 4},
 }
-ARMS = [f"{name}-{n}-interpolation" for name in rubber.LOOKS for n in FACTORS]
+ARMS = [f"{name}-{n}-interpolation" for name in filled_rubber.LOOKS for n in FACTORS]
 ARMS += [f"{name}-{n}-SRGAN" for name in ("harder", "easy") for n in FACTORS]
 ARMS += [f"harder-{n}-CNN" for n in FACTORS] + [f"harder-{n}-SRCNN" for n in FACTORS]
 ARMS += [
     f"{name}-{n}-{how}"
-    for name in rubber.GREYS
+    for name in filled_rubber.GREYS
     for n in FACTORS
     for how in ("interpolation", "SRGAN")
 ]
@@ -47,19 +52,19 @@ ARMS += [f"milled-{n}-SRGAN" for n in FACTORS]
 
 def source(arm: str) -> str:
     """Whether the structure of an arm was measured."""
-    return "real" if arm.startswith(tuple(rubber.GREYS)) else "twin"
+    return "real" if arm.startswith(tuple(filled_rubber.GREYS)) else "twin"
 
 
 @cache
 def stack(name: str, seed: int) -> np.ndarray:
     """A volume with every section."""
-    return rubber.stack(name, seed, progress=False)
+    return filled_rubber.stack(name, seed, progress=False)
 
 
 def judge(found: np.ndarray, truth: np.ndarray) -> dict:
     """Errors of a restored volume, in grey and above the threshold."""
     grey = np.rint(np.clip(found, 0, 255)).astype(np.uint8)
-    at = rubber.THRESHOLD
+    at = filled_rubber.THRESHOLD
     solid, true = ((x >= at).astype(np.uint8) for x in (grey, truth))
     far = [
         np.abs(
@@ -71,8 +76,10 @@ def judge(found: np.ndarray, truth: np.ndarray) -> dict:
         (f(grey, at) / f(truth, at)) for f in (metrics.isosurface, metrics.count_bodies)
     )
     return {
-        "rms": metrics.eighths(metrics.rms_error, grey, truth),
-        "flipped": metrics.eighths(lambda a, b: metrics.flipped(a, b, at), grey, truth),
+        "rms": metrics.octants(metrics.rms_error, grey, truth),
+        "flipped": metrics.octants(
+            lambda a, b: metrics.threshold_disagreement(a, b, at), grey, truth
+        ),
         "surface %": 100 * (area - 1),
         "particles %": 100 * (bodies - 1),
         "solid, points": 100 * float(solid.mean() - true.mean()),
@@ -83,26 +90,26 @@ def judge(found: np.ndarray, truth: np.ndarray) -> dict:
 
 def plain(few: np.ndarray, n: int) -> dict[str, np.ndarray]:
     """What needs no learning: sections where they are, and where OpenCV takes them to be."""
-    found = {"input": sections.hold(few, n)}
-    found |= {how: sections.fill(few, n, how) for how in ("linear", "cubic", "spline")}
+    found = {"input": sectioning.repeat_sections(few, n)}
+    found |= {how: sectioning.fill(few, n, how) for how in ("linear", "cubic", "spline")}
     return found | {
-        f"{how}, OpenCV": sections.fill(few, n, how, centres="opencv")
+        f"{how}, OpenCV": sectioning.fill(few, n, how, centres="opencv")
         for how in ("linear", "cubic")
     }
 
 
 def small_steps(learnt: np.ndarray, few: np.ndarray, n: int, seed: int, work: Path) -> dict:
     """InDI of chapter 30, from an interpolated plane to a sharp one, in planes of both kinds."""
-    bounds = train.depth.grey_limits(learnt)
-    coarse = sections.fill(sections.decimate(learnt, n, axis=1), n, axis=1)
-    scaled = (prepare.scaled(x, bounds) for x in (coarse, learnt))
-    pairs = train.Pairs(*scaled, np.ones(learnt.shape[1:], bool), turn=False)
-    recipe = train.RestorationRecipe(steps=1500, crop=64, batch=8)
-    model = train.fit_restorer(pairs, "InDI", seed, recipe, out=work / f"{seed}.checkpoint")
-    start = prepare.scaled(sections.fill(few, n), bounds)
+    bounds = normalization.grey_limits(learnt)
+    coarse = sectioning.fill(sectioning.decimate(learnt, n, axis=1), n, axis=1)
+    scaled = (normalization.scaled(x, bounds) for x in (coarse, learnt))
+    pairs = training.Pairs(*scaled, np.ones(learnt.shape[1:], bool), turn=False)
+    recipe = training.RestorationRecipe(steps=1500, crop=64, batch=8)
+    model = training.fit_restorer(pairs, "InDI", seed, recipe, out=work / f"{seed}.checkpoint")
+    start = normalization.scaled(sectioning.fill(few, n), bounds)
     found = {}
     for planes, axis in (("xz", 1), ("yz", 2)):
-        better = restore.restore(model, np.moveaxis(start, axis, 0), INDI_STEPS)
+        better = restoration.restore(model, np.moveaxis(start, axis, 0), INDI_STEPS)
         found[planes] = np.moveaxis(better, 0, axis)
     found["both"] = (found["xz"] + found["yz"]) / 2
     low, high = bounds
@@ -116,26 +123,26 @@ def run(arm: str, seed: int, work: Path) -> dict:
     """One arm with one seed."""
     name, n, how = arm.split("-", 2)
     n, whole = int(n), stack(name, seed)
-    truth, few = whole[JUDGE], sections.decimate(whole[JUDGE], n)
+    truth, few = whole[JUDGE], sectioning.decimate(whole[JUDGE], n)
     if how == "interpolation":
         found = plain(few, n)
         if n > 2:
-            first = sections.decimate(truth, n, offset=0)
-            found["input, first of n"] = sections.hold(first, n)
+            first = sectioning.decimate(truth, n, offset=0)
+            found["input, first of n"] = sectioning.repeat_sections(first, n)
         return {method: judge(volume, truth) for method, volume in found.items()}
-    learnt = sections.decimate(whole[LEARN], n)
+    learnt = sectioning.decimate(whole[LEARN], n)
     if how == "InDI":
         ways = small_steps(learnt, few, n, seed, work)
         model, tiles = ways.pop("model"), 0
     else:
-        steps = int(train.depth.STEPS[n] * CHANGES[how].get("steps", 1))
-        recipe = replace(train.DepthRecipe(), **CHANGES[how] | {"steps": steps})
-        method = how.split("-")[0] if how.startswith(train.DEPTH_METHODS) else "SRGAN"
-        model = train.fit_depth(learnt, n, method, seed, recipe, out=work / f"{seed}.checkpoint")
+        steps = int(STEPS[n] * CHANGES[how].get("steps", 1))
+        recipe = replace(training.DepthRecipe(), **CHANGES[how] | {"steps": steps})
+        method = how.split("-")[0] if how.startswith(training.DEPTH_METHODS) else "SRGAN"
+        model = training.fit_depth(learnt, n, method, seed, recipe, out=work / f"{seed}.checkpoint")
         ways = {planes: depth.restore(model, few, planes=planes) for planes in depth.PLANES}
         tiles = recipe.batch * recipe.steps
     model.meta |= {"case": "rubber", "stack": name, "source": source(arm)}
-    model.meta |= {"voxel_nm": rubber.VOXEL_NM}
+    model.meta |= {"voxel_nm": filled_rubber.VOXEL_NM}
     values = {planes: judge(volume, truth) for planes, volume in ways.items()}
     losses = np.array(model.meta.pop("losses"))
     model.meta.pop("critic losses", None)

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.study import sweep
-from srlib import data, infer, metrics, models, train
+from srlib import data, datasets, metrics, models, training
+from srlib.inference import interpolation, superres
 
 EDGE = 64  # coarse voxels an edge of the volume that is judged
 CUBES = 8  # cubes of 64 voxels in which diffusion is solved
@@ -79,12 +80,12 @@ def describe(labels: np.ndarray, seed: int = 0) -> dict:
 @cache
 def known() -> tuple[data.Case, dict]:
     """The twin, and the same of its truth and of its coarse volume on the fine grid."""
-    case = data.load("case2", "twin")
+    case = datasets.load("case2", "twin")
     coarse, s = case.lr[:EDGE, :EDGE, :EDGE], case.scale_factor
     part = tuple(slice(s, s * (n - 1)) for n in coarse.shape)
     return case, {
         "truth": describe(case.truth[part]),
-        "coarse": describe(infer.interpolate(coarse, 2, s, "nearest")[part]),
+        "coarse": describe(interpolation.interpolate(coarse, 2, s, "nearest")[part]),
     }
 
 
@@ -92,7 +93,7 @@ def judge(model, seed: int) -> dict:
     """An output against the truth: errors, and where its transport is nearer than the coarse."""
     case, yardsticks = known()
     coarse = case.lr[:EDGE, :EDGE, :EDGE]
-    labels = infer.superres(model, coarse, seed, progress=False)
+    labels = superres.superres(model, coarse, seed, progress=False)
     found, truth = describe(labels), yardsticks["truth"]
     off, was = (
         np.abs(np.subtract(one["transport"], truth["transport"]))
@@ -108,11 +109,11 @@ def judge(model, seed: int) -> dict:
 def run(arm: str, seed: int, work: Path) -> dict:
     """Train one arm with the recipe of all six facets, and judge what is kept."""
     case, yardsticks = known()
-    changed, changes = ARMS[arm].case(case), train.laptop_changes(case)
+    changed, changes = ARMS[arm].case(case), training.laptop_changes(case)
     if arm == "6":
         model = models.load(f"case2-twin-{seed}")
     else:
-        model = train.fit_superres(changed, "laptop", seed, "cpu", out=work, **changes)
+        model = training.fit_superres(changed, "laptop", seed, "cpu", out=work, **changes)
     return {
         "images": len({i for _, i in ARMS[arm].images}),
         "pixels": ARMS[arm].pixels(case),

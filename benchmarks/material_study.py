@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from skimage import measure
 
-from srlib import data, metrics, results
+from srlib import data, datasets, metrics, results
 
 CASES = ("case1", "case2", "case3", "case4")
 
@@ -52,7 +52,7 @@ if __name__ == "__main__":
     start, values = time.perf_counter(), {}
     for name in CASES:
         for source in ("real", "twin"):
-            case = data.load(name, source)
+            case = datasets.load(name, source)
             values.setdefault(name, {})[source] = {"scan": of_scan(case), "image": of_image(case)}
             print(name, source, values[name][source], flush=True)
     folder = Path(__file__).resolve().parents[1] / "results" / "full"

@@ -17,10 +17,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from benchmarks.bench_models import peak_gb
+from srlib.inference.memory import peak_bytes
 from srlib.losses import voxelwise_loss
-from srlib.memory import peak_bytes
-from srlib.models import LaptopGenerator
-from srlib.models.layers import rise, upsample
+from srlib.models import SuperResLite
+from srlib.models.layers import upsample, upsample_block
 from srlib.precision import autocast
 
 PHASES, SCALE = 4, 8
@@ -28,11 +28,11 @@ CHECKED = 2  # coarse voxels an edge of the windows for which gradients are comp
 SPLITS = {1: [5], 2: [3, 5], 3: [3, 4, 5]}  # first of the five steps that is not in a stage
 
 
-def build(seed: int = 0, **changes) -> LaptopGenerator:
+def build(seed: int = 0, **changes) -> SuperResLite:
     """The laptop generator of the rock, with random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return LaptopGenerator(PHASES, PHASES, SCALE, registration="centre", **changes)
+        return SuperResLite(PHASES, PHASES, SCALE, registration="centre", **changes)
 
 
 def batch(windows: int, edge: int, seed: int = 1) -> tuple[Tensor, Tensor]:
@@ -59,7 +59,7 @@ class Stage(nn.Module):
     features and the phases that skip the network, both of the coarsest size at hand.
     """
 
-    def __init__(self, generator: LaptopGenerator, first: int, last: int) -> None:
+    def __init__(self, generator: SuperResLite, first: int, last: int) -> None:
         super().__init__()
         g, self.first, self.registration = generator, first, generator.registration
         self.numbers = autocast()
@@ -81,15 +81,17 @@ class Stage(nn.Module):
                     x, skip = norm(coarse(first(x))), mix(x[:, :PHASES])
                 elif number < 3:
                     up, fine, norm = parts
-                    x = norm(fine(rise(up, x)))
+                    x = norm(fine(upsample_block(up, x)))
                 elif number == 3:
-                    x = rise(parts[0], x).float() + upsample(skip, SCALE, self.registration)
+                    x = upsample_block(parts[0], x).float() + upsample(
+                        skip, SCALE, self.registration
+                    )
                 else:
                     return (x + parts[0](x).float()).softmax(1)
             return (x.contiguous(), skip.contiguous()) if number < 3 else x.contiguous()
 
 
-def stages(generator: LaptopGenerator, processes: int) -> list[Stage]:
+def stages(generator: SuperResLite, processes: int) -> list[Stage]:
     """The stages for two or three processes; they share the weights of the generator."""
     ends = SPLITS[processes]
     return [Stage(generator, a, b) for a, b in zip([0, *ends], ends, strict=False)]

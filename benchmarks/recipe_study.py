@@ -13,7 +13,8 @@ import torch
 from tqdm.std import tqdm
 
 from benchmarks.study import sweep
-from srlib import data, infer, metrics, train
+from srlib import data, datasets, metrics, training
+from srlib.inference import superres
 
 ITERATIONS = 1600
 BEFORE = {"fine_noise": False}  # the study asked what to change, and this is what came of it
@@ -36,18 +37,18 @@ ARMS = {
 
 def judge(model, case: data.Case, seed: int, reference: dict) -> dict:
     """The six errors of training, and the signed ones of every fraction and area."""
-    labels = infer.superres(model, case.lr, seed, progress=False)
+    labels = superres.superres(model, case.lr, seed, progress=False)
     found = metrics.compare(labels, reference)
     signed = [*found["vf_error"], *found["area_error"].values()]
-    quality = train.quality(labels, case.lr[1:-1, 1:-1, 1:-1], case, reference)
+    quality = training.quality(labels, case.lr[1:-1, 1:-1, 1:-1], case, reference)
     return {**quality, "signed_percent": (100 * np.array(signed)).tolist()}
 
 
 def run(arm: str, seed: int, work: Path) -> dict:
     """Train one arm with one seed to the end, and judge its averaged and its last weights."""
-    case = data.load("case3", "real")
-    recipe = replace(train.PROFILES["laptop"], iterations=ITERATIONS, **BEFORE | ARMS[arm])
-    trainer = train.Trainer(case, recipe, seed, torch.device("cpu"))
+    case = datasets.load("case3", "real")
+    recipe = replace(training.PROFILES["laptop"], iterations=ITERATIONS, **BEFORE | ARMS[arm])
+    trainer = training.SuperResTrainer(case, recipe, seed, torch.device("cpu"))
     for _ in tqdm(range(ITERATIONS), desc=f"{arm}, seed {seed}", mininterval=5):
         trainer.step()
     reference = metrics.reference_statistics(case.hr)

@@ -15,10 +15,11 @@ import torch
 
 from benchmarks import restoration_judge
 from benchmarks.study import ROOT, sweep
-from srlib import models, nanoct, prepare, train
+from srlib import models, training
+from srlib.synthetic import nanoct
 
 WORK = ROOT / "_build" / "restoration_study"
-RECIPE = train.RestorationRecipe()
+RECIPE = training.RestorationRecipe()
 PART = (slice(0, 27), slice(80, 240), slice(80, 240))  # a 64th of the LQ volume, in its middle
 ARMS = {  # method, changes of the recipe, what is learnt from
     "InDI": ("InDI", {}, "pair"),
@@ -39,13 +40,13 @@ ARMS = {  # method, changes of the recipe, what is learnt from
 
 
 @cache
-def pair(seed: int = 0, state: int = 0) -> prepare.Pair:
+def pair(seed: int = 0, state: int = 0) -> nanoct.Pair:
     """The two registered scans of a cell, the one to train on if not said otherwise."""
     (scans,) = nanoct.cell(seed, (state,), progress=False)
-    return prepare.pair(scans, progress=False)
+    return nanoct.pair(scans, progress=False)
 
 
-def learnt_from(what: str) -> train.Pairs:
+def learnt_from(what: str) -> training.Pairs:
     """The slices to train on.
 
     ``"pair"``: of cell 0. ``"64th"``: a block in the middle of them. ``"same"``: of the pristine
@@ -53,7 +54,7 @@ def learnt_from(what: str) -> train.Pairs:
     pristine and half charged.
     """
     scans = pair(1) if what == "same" else pair()
-    part = prepare.parts(len(scans.lq))["train"]
+    part = nanoct.parts(len(scans.lq))["train"]
     lq, hq, mask = scans.lq[part], scans.hq[part], scans.mask
     if what == "64th":
         lq, hq, mask = lq[PART], hq[PART], mask[PART[1:]]
@@ -62,7 +63,7 @@ def learnt_from(what: str) -> train.Pairs:
         lq, hq = (
             np.concatenate([a[::2], b[part][1::2]]) for a, b in ((lq, late.lq), (hq, late.hq))
         )
-    return train.Pairs(lq, hq, mask)
+    return training.Pairs(lq, hq, mask)
 
 
 def trained(arm: str, seed: int, work: Path, progress: bool = True) -> torch.nn.Module:
@@ -71,9 +72,9 @@ def trained(arm: str, seed: int, work: Path, progress: bool = True) -> torch.nn.
     pairs, recipe = learnt_from(what), replace(RECIPE, **changes)
     how = dict(out=work / f"{seed}.checkpoint", progress=progress)
     if method == "diffusion":
-        model = train.fit_diffusion(pairs, seed, recipe, "cpu", **how)
+        model = training.fit_diffusion(pairs, seed, recipe, "cpu", **how)
     else:
-        model = train.fit_restorer(pairs, method, seed, recipe, "cpu", **how)
+        model = training.fit_restorer(pairs, method, seed, recipe, "cpu", **how)
     model.meta |= {"case": "sy5", "source": "twin", "profile": "laptop", "arm": arm}
     model.meta |= {"data_sha256": pairs.key(), "voxel_nm": 50.0, "limits": pair().limits}
     return model
@@ -87,7 +88,7 @@ def run(arm: str, seed: int, work: Path) -> dict:
     if arm == "diffusion":
         values = {"calls": restoration_judge.calls(model, pair())}
     else:
-        values = restoration_judge.judge(model, pair(), whole=arm in train.METHODS)
+        values = restoration_judge.judge(model, pair(), whole=arm in training.METHODS)
         values["in situ"] = restoration_judge.in_situ(model)
     values |= {
         "training_seconds": model.meta["seconds"],

@@ -16,8 +16,11 @@ import numpy as np
 import torch
 
 from benchmarks.study import sweep
-from srlib import infer, metrics, models, rock, signs, train
-from srlib.case import Case
+from srlib import metrics, models, training
+from srlib.data import Case
+from srlib.inference import superres
+from srlib.metrics import diagnostics
+from srlib.synthetic import sandstone
 
 LEARN = 64  # coarse voxels an edge of the scan that is learnt from
 JUDGE = 34  # of the parts that are judged
@@ -34,7 +37,7 @@ def raw(case: Case) -> Case:
 @cache
 def made() -> np.ndarray:
     """Squares of the shipped StyleGAN (chapter 40)."""
-    return train.synthesise(models.load("rock-style-0"), IMAGES)
+    return training.synthesise(models.load("rock-style-0"), IMAGES)
 
 
 def synthetic(case: Case) -> Case:
@@ -53,7 +56,7 @@ def biased(case: Case) -> Case:
 
 @dataclass(frozen=True)
 class Arm:
-    """What one arm changes: fields of :class:`srlib.train.Recipe`, and the inputs."""
+    """What one arm changes: fields of :class:`srlib.training.Recipe`, and the inputs."""
 
     recipe: dict = field(default_factory=dict)
     case: Callable = Case.cleaned
@@ -78,13 +81,13 @@ ARMS = {
 @cache
 def learnt_from() -> Case:
     """The scan and the images of the first place, with its truth."""
-    return rock.case("auto", PLACES[0], edge=LEARN)
+    return sandstone.case("auto", PLACES[0], edge=LEARN)
 
 
 @cache
 def judged(place: int) -> Case:
     """What is super-resolved, with its truth; the images are not looked at."""
-    return rock.case("auto", place, edge=JUDGE, images=1)
+    return sandstone.case("auto", place, edge=JUDGE, images=1)
 
 
 def judge(model: torch.nn.Module, seed: int, how: Callable = Case.cleaned) -> dict:
@@ -95,16 +98,18 @@ def judge(model: torch.nn.Module, seed: int, how: Callable = Case.cleaned) -> di
     errors, inner = {}, (slice(1, -1),) * 3
     for place in PLACES[::-1]:
         case = how(judged(place))
-        truth = case.truth[(slice(rock.SCALE, -rock.SCALE),) * 3]
-        volume = infer.superres(model, case.lr, seed, progress=False)
-        errors[str(place)] = metrics.class_errors(volume, truth, rock.PHASES, pair=rock.PAIR)
+        truth = case.truth[(slice(sandstone.SCALE, -sandstone.SCALE),) * 3]
+        volume = superres.superres(model, case.lr, seed, progress=False)
+        errors[str(place)] = metrics.class_errors(
+            volume, truth, sandstone.PHASES, pair=sandstone.PAIR
+        )
     lr, phase_map = case.trusted(case.lr[inner])
-    other = infer.superres(model, case.lr, seed + 1, progress=False)
+    other = superres.superres(model, case.lr, seed + 1, progress=False)
     return {
         "errors": errors,
-        "changed by noise": signs.diversity([volume, other]),
-        "kept": metrics.consistency(volume, lr, rock.SCALE, case.mode, phase_map),
-        "imprint": metrics.grid_imprint(volume, rock.SCALE),
+        "changed by noise": diagnostics.diversity([volume, other]),
+        "kept": metrics.consistency(volume, lr, sandstone.SCALE, case.mode, phase_map),
+        "imprint": metrics.grid_imprint(volume, sandstone.SCALE),
         "slice": ["".join(map(str, row)) for row in volume[len(volume) // 2]],
     }
 
@@ -112,9 +117,9 @@ def judge(model: torch.nn.Module, seed: int, how: Callable = Case.cleaned) -> di
 def run(arm: str, seed: int, work: Path) -> dict:
     """Train one arm with one seed, and judge it."""
     how, case = ARMS[arm], learnt_from()
-    changes = train.recipe.laptop_changes(case) | how.recipe  # whatever the arm makes of the case
+    changes = training.laptop_changes(case) | how.recipe  # whatever the arm makes of the case
     given = how.case(case)
-    model = train.fit_superres(given, "laptop", seed, out=work / str(seed), **changes)
+    model = training.fit_superres(given, "laptop", seed, out=work / str(seed), **changes)
     values = judge(model, seed, how.case) | {
         "wanted": given.wanted(),
         "training_seconds": model.meta["seconds"],

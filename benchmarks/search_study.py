@@ -6,8 +6,9 @@ of one core, and writes ``results/full/search-STEPS-SEED.json``, which the chapt
 
 from pathlib import Path
 
+import papermill
+
 from benchmarks.study import ROOT, sweep
-from book.run import run_one
 from srlib import results
 
 ARMS = {"500": {"STEPS": 500, "RESTARTS": 2}}
@@ -16,12 +17,10 @@ CHAPTER = "25_search"
 
 def run(arm: str, seed: int, work: Path) -> dict:
     """Run the chapter with the steps of an arm; what it has written."""
-    for folder in ("notebooks", "logs"):
-        (work / folder).mkdir(parents=True, exist_ok=True)
-    how = {"PROFILE": "laptop", "SEED": seed, "OUT_DIR": str(work.resolve()), **ARMS[arm]}
-    row = run_one(ROOT / "notebooks" / f"{CHAPTER}.ipynb", how, work, limit=6 * 3600)
-    if not row.ok:
-        raise RuntimeError(f"the chapter did not run:\n{row.error}")
+    work.mkdir(parents=True, exist_ok=True)
+    chapter = ROOT / "notebooks" / f"{CHAPTER}.ipynb"
+    values = {"PROFILE": "laptop", "SEED": seed, "OUT_DIR": str(work.resolve()), **ARMS[arm]}
+    papermill.execute_notebook(chapter, work / chapter.name, values, cwd=chapter.parent)
     return results.read(work / f"{CHAPTER}.json")["values"]
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from benchmarks.study import sweep
-from srlib import metrics, models, rock, signs, train
-from srlib.case import Case
-from srlib.data import sample_squares
+from srlib import metrics, models, training
+from srlib.data import Case, sample_squares
+from srlib.metrics import diagnostics
+from srlib.synthetic import sandstone
 
 JUDGED = 1000  # squares that are measured
 ALIKE = 16  # of which so many are looked for in the images
@@ -27,7 +28,7 @@ ARMS = {"ada": {}, "few": SMALL, "few-no-ada": SMALL}
 @cache
 def places() -> tuple[Case, Case]:
     """The rock with the 14 images, and with 28 others that no network has seen."""
-    return rock.case("auto", 0, edge=16), rock.case("auto", 1, edge=8, images=28)
+    return sandstone.case("auto", 0, edge=16), sandstone.case("auto", 1, edge=8, images=28)
 
 
 def images(arm: str) -> list[np.ndarray]:
@@ -44,17 +45,17 @@ def judge(squares: np.ndarray, seen: list[np.ndarray]) -> dict[str, float]:
     """Errors against images not seen, and how much of the squares is in the images learnt from."""
     other, edge = places()[1].hr, squares.shape[1]
     truth = sample_squares(other, edge, JUDGED, torch.Generator().manual_seed(0))
-    found = metrics.image_errors(squares, truth, rock.PHASES, max_lag=min(40, edge - 1))
-    return found | {"likeness": float(signs.likeness(squares, seen, ALIKE).mean())}
+    found = metrics.image_errors(squares, truth, sandstone.PHASES, max_lag=min(40, edge - 1))
+    return found | {"likeness": float(diagnostics.likeness(squares, seen, ALIKE).mean())}
 
 
 def run(arm: str, seed: int, work: Path) -> dict:
     """Train one arm with one seed, and judge its squares, those it learnt from and others."""
-    seen, recipe = images(arm), replace(train.SynthesisRecipe(), **ARMS[arm])
+    seen, recipe = images(arm), replace(training.SynthesisRecipe(), **ARMS[arm])
     how = dict(recipe=recipe, ada=not arm.endswith("no-ada"), out=work / f"{seed}.safetensors")
-    model = train.fit_stylegan(seen, len(rock.PHASES), seed, **how)
-    model.meta |= {"case": "rock", "source": "twin", "voxel_nm": rock.VOXEL_NM}
-    of = {"errors": train.synthesise(model, JUDGED, seed)}
+    model = training.fit_stylegan(seen, len(sandstone.PHASES), seed, **how)
+    model.meta |= {"case": "rock", "source": "twin", "voxel_nm": sandstone.VOXEL_NM}
+    of = {"errors": training.synthesise(model, JUDGED, seed)}
     for name, source in (("learnt from", seen), ("others", places()[1].hr)):
         rng = torch.Generator().manual_seed(1)
         of[name] = sample_squares(source, recipe.edge, JUDGED, rng)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
@@ -228,7 +229,39 @@ def run_all(
     Returns:
         One row a notebook, in the order of ``paths``.
     """
-    table = profile_parameters(profile)
+    table, shared = profile_parameters(profile), shared_parameters(profile, out_dir)
+    for name in ("notebooks", "results", "logs"):
+        (out_dir / name).mkdir(parents=True, exist_ok=True)
+    current = [path for path in paths if keep and is_current(path, out_dir)]
+    rows = {path.stem: Row(path.stem, True, 0, 0, 0, "") for path in current}
+    waiting = [path for path in paths if path not in current]
+    known = expected(profile)
+    waiting.sort(key=lambda path: known.get(path.stem, 0), reverse=True)
+    announce(profile, len(paths), [path.stem for path in waiting], known)
+    chosen = {path: shared | table.get(path.stem, {}) for path in waiting}
+    left = [path.stem for path in waiting]
+    for row in run_side_by_side(chosen, out_dir, limit):
+        rows[row.stem] = row
+        left.remove(row.stem)
+        after = f", {time_left(list(rows.values()), left, known)}" if left and row.ok else ""
+        print(f"[{len(rows):2d}/{len(paths)}] {row.line()}{after}", flush=True)
+    ordered = [rows[path.stem] for path in paths]
+    write_report(profile, ordered, out_dir / "report.html")
+    return ordered
+
+
+def announce(profile: str, total: int, stems: list[str], known: dict[str, float]) -> None:
+    """Print how many notebooks are current, how many will run, and about how long that takes."""
+    if current := total - len(stems):
+        print(f"{current} of {total} are up to date: nothing that they read has changed.")
+    if stems:
+        about = f": {time_left([], stems, known)}" if known else ""
+        how = f"{WORKERS} at a time, the longest first{about}"
+        print(f"Running {len(stems)} notebooks at the {profile} profile, {how}.", flush=True)
+
+
+def shared_parameters(profile: str, out_dir: Path) -> dict[str, str]:
+    """What every notebook gets at a profile; nothing at the laptop's, which its own cell says."""
     folder = out_dir / "results"
     if profile == "full":
         if results.is_clean(results.commit()):
@@ -236,44 +269,22 @@ def run_all(
         else:
             print(f"There are uncommitted changes: results go to {folder}, not to results/full.")
     shared = {"PROFILE": profile, "OUT_DIR": os.path.relpath(folder, NOTEBOOKS)}
-    shared = {} if profile == "laptop" else shared
-    for name in ("notebooks", "results", "logs"):
-        (out_dir / name).mkdir(parents=True, exist_ok=True)
-    rows: dict[str, Row] = {}
-    waiting = [path for path in paths if not (keep and is_current(path, out_dir))]
-    for path in paths:
-        if path not in waiting:
-            rows[path.stem] = Row(path.stem, True, 0, 0, 0, "")
-    if rows:
-        print(f"{len(rows)} of {len(paths)} are up to date: nothing that they read has changed.")
-    known = expected(profile)
-    waiting.sort(key=lambda path: known.get(path.stem, 0), reverse=True)
-    if waiting:
-        about = f": {time_left([], [p.stem for p in waiting], known)}" if known else ""
-        how = f"{WORKERS} at a time, the longest first{about}"
-        print(f"Running {len(waiting)} notebooks at the {profile} profile, {how}.", flush=True)
+    return {} if profile == "laptop" else shared
+
+
+def run_side_by_side(chosen: dict[Path, dict], out_dir: Path, limit: float) -> Iterator[Row]:
+    """Run notebooks with their parameters, several at a time; yields each as it ends."""
     pool = ThreadPoolExecutor(WORKERS)
     try:
-        jobs = [
-            pool.submit(run_one, path, shared | table.get(path.stem, {}), out_dir, limit)
-            for path in waiting
-        ]
+        jobs = [pool.submit(run_one, path, how, out_dir, limit) for path, how in chosen.items()]
         for job in as_completed(jobs):
-            row = job.result()
-            rows[row.stem] = row
-            left = [path.stem for path in waiting if path.stem not in rows]
-            count = f"[{len(rows):2d}/{len(paths)}]"
-            after = f", {time_left(list(rows.values()), left, known)}" if left and row.ok else ""
-            print(f"{count} {row.line()}{after}", flush=True)
-    except KeyboardInterrupt:
+            yield job.result()
+    except (KeyboardInterrupt, GeneratorExit):  # here, or in what is done with a row
         pool.shutdown(wait=False, cancel_futures=True)
         stop_running()
         print("\nStopped. What has passed is kept: the same command goes on from here.")
         raise
     pool.shutdown()
-    ordered = [rows[path.stem] for path in paths]
-    write_report(profile, ordered, out_dir / "report.html")
-    return ordered
 
 
 def note_total(out_dir: Path, seconds: float) -> None:

@@ -32,7 +32,7 @@ def changed_since(commit: str, *paths: str) -> int:
 def code_of(path: Path) -> tuple[str, ...]:
     """Where the code lies that made a stored file, as far as the file's place tells."""
     if path.parent.name == "weights":
-        return ("srlib/train", "srlib/models", "srlib/losses", "srlib/data.py")
+        return ("srlib/training", "srlib/models", "srlib/losses", "srlib/datasets.py")
     notebook = run.NOTEBOOKS / f"{path.stem}.ipynb"
     own = str(notebook.relative_to(ROOT)) if notebook.exists() else "benchmarks"
     return ("srlib", own)

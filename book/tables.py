@@ -8,8 +8,8 @@ import yaml
 
 from book import run
 from srlib import results
-from srlib.train import PROFILES
-from srlib.train.recipe import AT_EIGHT, FROM_NOISE, MERGED, MERGED_AT_EIGHT
+from srlib.training import PROFILES
+from srlib.training.recipe import AT_EIGHT, FROM_NOISE, MERGED, MERGED_AT_EIGHT
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = {

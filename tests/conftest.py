@@ -14,7 +14,8 @@ from srlib.data import find_file
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = ROOT / "_build" / "smoke"
 SMOKE_SECONDS, SMOKE_LIMIT = 30, 900  # what a notebook may take, and when it is stopped
-ORDER = {"test_notebooks": -2, "test_book": -1}  # first: they take longest
+ORDER = {"test_notebooks": -2, "test_book": -1}  # first, then the longest files
+LONG = ["test_train", "test_studies", "test_memory", "test_supervised", "test_stream"]
 
 os.environ.setdefault("MPLBACKEND", "agg")
 
@@ -42,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     A chapter does if its last run at the smoke profile asked for one that is here.
     """
-    items.sort(key=lambda item: ORDER.get(item.path.stem, 0))
+    items.sort(key=lambda item: (ORDER.get(item.path.stem, 0), item.path.stem not in LONG))
     for item in items:
         params = item.callspec.params if hasattr(item, "callspec") else {}
         if params.get("source") == "real":

@@ -10,8 +10,9 @@ import torch
 import zarr
 from test_infer import labels
 
-from srlib import infer, models
-from srlib.stream import superres_to_file
+from srlib import models
+from srlib.inference import superres, tiling
+from srlib.inference.streaming import superres_to_file
 
 TARGETS = pytest.mark.parametrize("target", [".tif", ".zarr"])
 LR = labels((11, 13, 9))  # 18 tiles of 4 coarse voxels, some of them cut
@@ -19,7 +20,7 @@ LR = labels((11, 13, 9))  # 18 tiles of 4 coarse voxels, some of them cut
 
 def model(seed: int = 0) -> torch.nn.Module:
     torch.manual_seed(seed)
-    return models.LaptopGenerator(3, 3, 2, width=4)
+    return models.SuperResLite(3, 3, 2, width=4)
 
 
 def write(path: Path, volume: np.ndarray) -> Path:
@@ -43,8 +44,8 @@ class Counted:
     """Stands for ``tile_at`` and counts its calls; stops before one of them, as Ctrl-C does."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.real, self.calls, self.stop_after = infer.tile_at, 0, None
-        monkeypatch.setattr(infer, "tile_at", self)
+        self.real, self.calls, self.stop_after = tiling.tile_at, 0, None
+        monkeypatch.setattr(tiling, "tile_at", self)
         monkeypatch.setattr(os, "fsync", lambda file: None)  # slow, and no test cuts the power
 
     def __call__(self, *args, **options):
@@ -79,4 +80,4 @@ def interrupted(tmp_path, lr_path, made):
     return lambda target, tiles: interrupt(made, lr_path, tmp_path / "out" / f"sr{target}", tiles)
 
 
-WHOLE = infer.superres(model(), LR, seed=5, tile=4)
+WHOLE = superres.superres(model(), LR, seed=5, tile=4)

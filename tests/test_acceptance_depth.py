@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from srlib import depth, metrics, models, rubber, sections
+from srlib import metrics, models
+from srlib.inference import depth
+from srlib.physics import sectioning
+from srlib.synthetic import filled_rubber
 from tests.stored import values_of
 
 SEEDS, FACTORS = (0, 1, 2), (2, 4, 8)
@@ -21,13 +24,13 @@ def decibels(run: dict) -> float:
 
 def gains(seed: int, shape: tuple[int, int, int], n: int, network) -> dict[str, float]:
     """What a network gains over the best interpolation on a specimen, and their surfaces."""
-    truth, at = rubber.stack("harder", seed, shape, progress=False), rubber.THRESHOLD
-    few = sections.decimate(truth, n)
-    volumes = {how: sections.fill(few, n, how) for how in ("linear", "cubic", "spline")}
+    truth, at = filled_rubber.stack("harder", seed, shape, progress=False), filled_rubber.THRESHOLD
+    few = sectioning.decimate(truth, n)
+    volumes = {how: sectioning.fill(few, n, how) for how in ("linear", "cubic", "spline")}
     volumes["ours"] = depth.restore(network, few, progress=False)
     grey = {k: np.rint(np.clip(v, 0, 255)).astype(np.uint8) for k, v in volumes.items()}
     dB = {k: metrics.decibels(metrics.rms_error(v, truth)) for k, v in grey.items()}
-    flips = {k: metrics.flipped(v, truth, at) for k, v in grey.items()}
+    flips = {k: metrics.threshold_disagreement(v, truth, at) for k, v in grey.items()}
     right = metrics.isosurface(truth, at)
     surface = {k: abs(metrics.isosurface(v, at) / right - 1) for k, v in grey.items()}
     plain = ("linear", "cubic", "spline")

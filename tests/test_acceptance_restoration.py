@@ -5,8 +5,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from srlib import models, nanoct, prepare, register, restore
-from srlib.metrics import grey
+from srlib import models
+from srlib.data import normalization, registration
+from srlib.inference import restoration
+from srlib.metrics import image_quality
+from srlib.synthetic import nanoct
 from tests.stored import values_of
 
 SMALL, WHOLE = (32, 256, 256), nanoct.SHAPE
@@ -20,36 +23,40 @@ def scans(seed: int, shape: tuple[int, int, int]) -> dict:
     Of the whole cell those that no training has seen, of a small one (which is another) any.
     """
     (state,) = nanoct.cell(seed, shape=shape, progress=False)
-    mask = prepare.disc(state.hq.shape[-1])
-    part = prepare.parts(shape[0])["judge"] if shape == WHOLE else slice(6, shape[0] - 6)
+    mask = normalization.disc(state.hq.shape[-1])
+    part = nanoct.parts(shape[0])["judge"] if shape == WHOLE else slice(6, shape[0] - 6)
     k = np.linspace(part.start, part.stop - 1, 4).round().astype(int)
     labels = nanoct.inner(state.labels)[k]
-    found = {"mask": mask, "labels": labels, "truth": prepare.scaled(state.grey[k], prepare.TRUTH)}
-    found["HQ"] = prepare.scaled(state.hq, prepare.limits(state.hq, mask))[k]
-    lq = register.apply(prepare.field(state.lq), state.motion)
-    found["LQ"] = prepare.scaled(lq, prepare.limits(lq, mask))[k]
-    found["edges"] = [grey.find_edges(x, 20, i, mask) for i, x in enumerate(labels)]
+    found = {
+        "mask": mask,
+        "labels": labels,
+        "truth": normalization.scaled(state.grey[k], nanoct.TRUTH),
+    }
+    found["HQ"] = normalization.scaled(state.hq, normalization.limits(state.hq, mask))[k]
+    lq = registration.apply(normalization.field(state.lq), state.motion)
+    found["LQ"] = normalization.scaled(lq, normalization.limits(lq, mask))[k]
+    found["edges"] = [image_quality.find_edges(x, 20, i, mask) for i, x in enumerate(labels)]
     return found
 
 
 def measured(of: dict, get=lambda method: models.load(f"{method.lower()}-twin-0")) -> dict:
     """Width of edges, contrast, likeness and texture of both scans and of each restoration."""
     images = {"LQ": of["LQ"], "HQ": of["HQ"]}
-    images |= {k: restore.restore(get(m), of["LQ"], n) for k, (m, n) in METHODS.items()}
+    images |= {k: restoration.restore(get(m), of["LQ"], n) for k, (m, n) in METHODS.items()}
     widths = {
         k: np.concatenate(
-            [grey.edge_widths(x, e, 50.0) for x, e in zip(v, of["edges"], strict=True)]
+            [image_quality.edge_widths(x, e, 50.0) for x, e in zip(v, of["edges"], strict=True)]
         )
         for k, v in images.items()
     }
-    widths = grey.common(widths)
+    widths = image_quality.common(widths)
     rows = {}
     for name, stack in images.items():
         each = [
             (
-                grey.cnr(x, p, of["mask"]),
-                grey.psnr(x, t, of["mask"]),
-                *grey.band_power(x, h, of["mask"]),
+                image_quality.cnr(x, p, of["mask"]),
+                image_quality.psnr(x, t, of["mask"]),
+                *image_quality.band_power(x, h, of["mask"]),
             )
             for x, p, t, h in zip(stack, of["labels"], of["truth"], of["HQ"], strict=True)
         ]

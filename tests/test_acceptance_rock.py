@@ -3,26 +3,28 @@
 import pytest
 import torch
 
-from srlib import infer, metrics, models, rock
+from srlib import metrics, models
 from srlib.data import find_file
-from srlib.models.laptop import LaptopGenerator
+from srlib.inference import interpolation, superres
+from srlib.models import SuperResLite
+from srlib.synthetic import sandstone
 from tests.stored import mean_size, values_of
 
-SURFACES = [f"surface of {phase} %" for phase in rock.PHASES]
+SURFACES = [f"surface of {phase} %" for phase in sandstone.PHASES]
 
 
 def judged(model, source: str, place: int, edge: int) -> dict[str, dict]:
     """Errors and the share of right voxels of the scan, its vote and a network at one place."""
-    case, n = rock.case(source, place, edge=edge, images=1), len(rock.PHASES)
-    truth = case.truth[(slice(rock.SCALE, -rock.SCALE),) * 3]
+    case, n = sandstone.case(source, place, edge=edge, images=1), len(sandstone.PHASES)
+    truth = case.truth[(slice(sandstone.SCALE, -sandstone.SCALE),) * 3]
     inner, given = (slice(1, -1),) * 3, case.cleaned().lr
     found = {
-        "scan": infer.interpolate(case.lr[inner], n, rock.SCALE, "nearest"),
-        "voted": infer.interpolate(given[inner], n, rock.SCALE, "nearest"),
-        "output": infer.superres(model, given, 0, progress=False),
+        "scan": interpolation.interpolate(case.lr[inner], n, sandstone.SCALE, "nearest"),
+        "voted": interpolation.interpolate(given[inner], n, sandstone.SCALE, "nearest"),
+        "output": superres.superres(model, given, 0, progress=False),
     }
     return {
-        name: metrics.class_errors(volume, truth, rock.PHASES, pair=rock.PAIR)
+        name: metrics.class_errors(volume, truth, sandstone.PHASES, pair=sandstone.PAIR)
         | {"right": float((volume == truth).mean())}
         for name, volume in found.items()
     }
@@ -44,7 +46,7 @@ def check(rows: dict[str, dict]) -> None:
 def untrained(seed: int = 0):
     """The shipped network with the weights that a training begins with."""
     torch.manual_seed(seed)
-    model = LaptopGenerator(**models.load("rock-twin-0").config)
+    model = SuperResLite(**models.load("rock-twin-0").config)
     return model.eval()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from srlib import results
-from srlib.train import LIMITS
+from srlib.training import LIMITS
 from tests.stored import FOLDER, mean_size, values_of
 
 

@@ -15,11 +15,14 @@ import tifffile
 import torch
 import zarr
 
-from srlib import checkpoint, data, degrade, infer, losses, models, train, twins
+from srlib import checkpoint, datasets, losses, models, training
 from srlib.data import Case, encode_labels, read_labels
-from srlib.stream import superres_to_file
+from srlib.inference import superres as superres_module
+from srlib.inference.streaming import superres_to_file
+from srlib.physics import downsampling
+from srlib.synthetic import microstructures
 
-SRLIB = Path(data.__file__).parent
+SRLIB = Path(datasets.__file__).parent
 
 
 def labels(shape, n: int = 3, seed: int = 0) -> np.ndarray:
@@ -45,12 +48,12 @@ def two_of_three(**changes) -> Case:
 
 def model(**changes) -> torch.nn.Module:
     torch.manual_seed(0)
-    return models.LaptopGenerator(3, 3, 2, **{"width": 4, **changes})
+    return models.SuperResLite(3, 3, 2, **{"width": 4, **changes})
 
 
 def fit(made: Case, profile: str = "smoke", **changes) -> torch.nn.Module:
     few = dict(iterations=1, check_every=1, width=4, slices=2)
-    return train.fit_superres(made, profile, device="cpu", progress=False, **{**few, **changes})
+    return training.fit_superres(made, profile, device="cpu", progress=False, **{**few, **changes})
 
 
 def with_value(value: float) -> np.ndarray:
@@ -95,7 +98,7 @@ def stream(folder: Path, out: str = "sr.tif", source=None, **options) -> Path:
 
 
 def superres(lr, **options) -> np.ndarray:
-    return infer.superres(model(), lr, **options)
+    return superres_module.superres(model(), lr, **options)
 
 
 def weights(folder: Path) -> Path:
@@ -239,23 +242,29 @@ CASES = {
         )
         for bad in (0, -1, 9, 3.3, float("nan"), "four", None)
     },
-    "unknown case": (lambda _: data.load("case99"), "choose one of case1"),
-    "unknown source": (lambda _: data.load("case3", "internet"), "source must be one of"),
-    "twin in 1D": (lambda _: twins.sofc(0, (64,)), "image or .* volume"),
+    "unknown case": (lambda _: datasets.load("case99"), "choose one of case1"),
+    "unknown source": (lambda _: datasets.load("case3", "internet"), "source must be one of"),
+    "twin in 1D": (lambda _: microstructures.sofc(0, (64,)), "image or .* volume"),
 }
 OPERATORS = {
-    "blurred labels": (lambda _: degrade.downsample(ones.byte(), 4), "one_hot first"),
-    "volume without batch": (lambda _: degrade.downsample(ones[0], 4), "add the rest"),
-    "indivisible edge": (lambda _: degrade.downsample(ones[..., :6], 4), "crop it to 4"),
-    "unknown operator": (lambda _: degrade.downsample(ones, 4, "box"), "'blur' or 'nearest'"),
+    "blurred labels": (lambda _: downsampling.downsample(ones.byte(), 4), "one_hot first"),
+    "volume without batch": (lambda _: downsampling.downsample(ones[0], 4), "add the rest"),
+    "indivisible edge": (lambda _: downsampling.downsample(ones[..., :6], 4), "crop it to 4"),
+    "unknown operator": (lambda _: downsampling.downsample(ones, 4, "box"), "'blur' or 'nearest'"),
     "unknown offset": (
-        lambda _: degrade.downsample(ones, 4, "nearest", offset="end"),
+        lambda _: downsampling.downsample(ones, 4, "nearest", offset="end"),
         "'corner' or 'centre'",
     ),
-    "even kernel": (lambda _: degrade.gaussian_kernel(4, size=4), "odd size"),
-    "no blur": (lambda _: degrade.gaussian_kernel(4, sigma=0), "for no blur use mode='nearest'"),
-    "absent phase": (lambda _: degrade.simulate_lr(labels((8, 8, 8)), 4, 7), "does not occur"),
-    "image to simulate": (lambda _: degrade.simulate_lr(labels((8, 8)), 4, 1), "volume, not 2D"),
+    "even kernel": (lambda _: downsampling.gaussian_kernel(4, size=4), "odd size"),
+    "no blur": (
+        lambda _: downsampling.gaussian_kernel(4, sigma=0),
+        "for no blur use mode='nearest'",
+    ),
+    "absent phase": (lambda _: downsampling.simulate_lr(labels((8, 8, 8)), 4, 7), "does not occur"),
+    "image to simulate": (
+        lambda _: downsampling.simulate_lr(labels((8, 8)), 4, 1),
+        "volume, not 2D",
+    ),
     "coarse volume of another size": (
         lambda _: losses.voxelwise_loss(ones, ones, 4),
         r"needs an lr of \(2, 2, 2\)",
@@ -269,7 +278,7 @@ TRAINING = {
     "unknown profile": (lambda _: fit(case(), "huge"), "choose one of smoke, laptop"),
     "unknown recipe field": (
         lambda _: fit(case(), epochs=5),
-        "see the fields of srlib.train.Recipe",
+        "see the fields of srlib.training.Recipe",
     ),
     "recipe without iterations": (lambda _: fit(case(), iterations=0), "1 or more"),
     "window that the critic cannot see": (lambda _: fit(case(), window=12), "use a larger one"),
@@ -286,20 +295,20 @@ TRAINING = {
         lambda _: fit(case(scale_factor=1.6), network="paper", window=64, halo=0),
         "needs a whole scale factor",
     ),
-    "scale factor 16/3": (lambda _: models.LaptopGenerator(3, 3, 16 / 3), "resample the images"),
+    "scale factor 16/3": (lambda _: models.SuperResLite(3, 3, 16 / 3), "resample the images"),
     "scale factor 3": (
-        lambda _: models.LaptopGenerator(3, 3, 3, registration="centre"),
+        lambda _: models.SuperResLite(3, 3, 3, registration="centre"),
         "is not 64/d for a whole number d",
     ),
     "tiles that divide voxels": (
-        lambda _: infer.superres(
-            models.LaptopGenerator(2, 2, 1.6, registration="centre"), labels((22, 22, 21), 2)
+        lambda _: superres_module.superres(
+            models.SuperResLite(2, 2, 1.6, registration="centre"), labels((22, 22, 21), 2)
         ),
         "must be multiples of 5 coarse voxels",
     ),
-    "generator without phase map": (lambda _: models.LaptopGenerator(2, 3, 4), "give a phase_map"),
+    "generator without phase map": (lambda _: models.SuperResLite(2, 3, 4), "give a phase_map"),
     "unknown device": (
-        lambda _: train.fit_superres(case(), "smoke", device="gpu"),
+        lambda _: training.fit_superres(case(), "smoke", device="gpu"),
         "use 'cpu' or 'cuda'",
     ),
     "folder that is a file": (
@@ -330,11 +339,11 @@ INFERENCE = {
     "crop below 0": (lambda _: superres(labels((5, 5, 5)), crop=-1), "crop must be a whole number"),
     "crop too large": (lambda _: superres(labels((9, 4, 9)), crop=2), "or crop=0"),
     "no generator of ours": (
-        lambda _: infer.superres(torch.nn.Linear(2, 2), labels((5, 5, 5))),
+        lambda _: superres_module.superres(torch.nn.Linear(2, 2), labels((5, 5, 5))),
         "load or train one with srlib",
     ),
     "tiles at scale factor 1.6": (
-        lambda _: infer.superres(models.PaperGenerator(3, 3, 1.6), labels((5, 5, 5))),
+        lambda _: superres_module.superres(models.SuperRes(3, 3, 1.6), labels((5, 5, 5))),
         "whole scale factor",
     ),
     "stream from nothing": (

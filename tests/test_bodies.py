@@ -42,8 +42,8 @@ def test_small_bodies_are_counted_per_volume_and_large_ones_are_not():
 def test_mixed_up_counts_within_the_pair_only():
     truth = np.array([[1, 1, 2, 2, 0, 3]])
     found = np.array([[1, 2, 2, 2, 1, 1]])
-    assert metrics.mixed_up(found, truth, (1, 2)) == 1 / 4
-    assert np.isnan(metrics.mixed_up(found, truth, (4, 5)))
+    assert metrics.confused_fraction(found, truth, (1, 2)) == 1 / 4
+    assert np.isnan(metrics.confused_fraction(found, truth, (4, 5)))
 
 
 def test_class_errors_of_a_volume_that_is_right_and_of_one_that_is_not():

@@ -7,8 +7,10 @@ import pytest
 import tifffile
 import torch
 
-from srlib import data, metrics, twins
+from srlib import data, datasets, metrics
 from srlib.data import Case, encode_labels, one_hot, read_labels, sample_cubes, sample_squares
+from srlib.data import io as data_io
+from srlib.synthetic import microstructures
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -66,11 +68,13 @@ def test_sr02_one_hot_is_the_inverse_of_argmax():
 @pytest.mark.parametrize("shape", [(5, 5), (4, 7)])
 def test_sr18_eight_distinct_symmetries(shape):
     image = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
-    found = data.symmetries(image)
+    found = metrics.symmetries(image)
     assert len({(a.shape, a.tobytes()) for a in map(np.ascontiguousarray, found)}) == 8
     for turned in found:
         assert sorted(turned.ravel()) == list(range(image.size))
-        again = {(a.shape, a.tobytes()) for a in map(np.ascontiguousarray, data.symmetries(turned))}
+        again = {
+            (a.shape, a.tobytes()) for a in map(np.ascontiguousarray, metrics.symmetries(turned))
+        }
         assert (image.shape, image.tobytes()) in again
 
 
@@ -189,27 +193,27 @@ def test_sr02_files_of_every_kind_are_read(tmp_path, kind):
 
 @pytest.mark.parametrize(("name", "mode"), [("case1", "blur"), ("case3", "nearest")])
 def test_twins_are_cases_with_a_truth(name, mode):
-    twin = data.load(name, "twin", seed=2, edge=64)
+    twin = datasets.load(name, "twin", seed=2, edge=64)
     assert twin.source == "twin" and twin.mode == mode and twin.scale_factor == 4
     assert twin.truth.shape == (64, 64, 64) and twin.lr.shape == (16, 16, 16)
     assert twin.hr[0].shape == (256, 256)
     phase_map = twin.phase_map
     assert metrics.consistency(twin.truth, twin.lr, 4, mode, phase_map) > 0.995
-    other = data.load(name, "twin", seed=3, edge=64)
+    other = datasets.load(name, "twin", seed=3, edge=64)
     assert not np.array_equal(other.lr, twin.lr)
-    assert np.array_equal(data.load(name, "twin", seed=2, edge=64).truth, twin.truth)
+    assert np.array_equal(datasets.load(name, "twin", seed=2, edge=64).truth, twin.truth)
 
 
 def test_auto_takes_the_twin_where_the_files_are_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("SRLIB_DATA", str(tmp_path))
-    monkeypatch.setattr(data, "__file__", str(tmp_path / "srlib" / "data.py"))
-    assert data.load("case3", edge=32).source == "twin"
+    monkeypatch.setattr(data_io, "__file__", str(tmp_path / "srlib" / "data" / "io.py"))
+    assert datasets.load("case3", edge=32).source == "twin"
     with pytest.raises(ValueError, match="download.py case3"):
-        data.load("case3", "real")
+        datasets.load("case3", "real")
     tifffile.imwrite(tmp_path / "SOFC_lr_input.tif", labels((6, 6, 6)).astype(np.int8))
-    assert data.load("case3", edge=32).source == "twin"
+    assert datasets.load("case3", edge=32).source == "twin"
     tifffile.imwrite(tmp_path / "SOFC_hr_input.tif", labels((1, 40, 40)).astype(np.int8))
-    found = data.load("case3")
+    found = datasets.load("case3")
     assert found.source == "real" and found.truth is None
 
 
@@ -222,7 +226,7 @@ real = pytest.mark.skipif(
 @pytest.mark.real
 @real
 def test_p1f_p1g_real_anode():
-    anode = data.load("case3", "real")
+    anode = datasets.load("case3", "real")
     assert anode.lr.shape == (62, 62, 62) and anode.hr[0].shape == (1024, 1024)
     fractions = metrics.volume_fractions(anode.hr[0])
     assert fractions == pytest.approx([0.359, 0.333, 0.308], abs=6e-4)
@@ -234,7 +238,7 @@ def test_p1f_p1g_real_anode():
 @pytest.mark.real
 @real
 def test_p1a_p1b_real_cathode():
-    cathode = data.load("case1", "real")
+    cathode = datasets.load("case1", "real")
     assert cathode.lr.shape == (128, 128, 128) and cathode.hr[0].shape == (1024, 1024)
     fractions = metrics.volume_fractions(cathode.hr[0])
     assert fractions == pytest.approx([0.488, 0.389, 0.124], abs=6e-4)
@@ -290,12 +294,12 @@ def test_a_home_folder_is_expanded(tmp_path, monkeypatch):
 
 
 def test_cs09_the_twin_separator_sees_lamellae_only_and_has_six_faces():
-    case = data.load("case2", "twin", edge=64)
+    case = datasets.load("case2", "twin", edge=64)
     assert case.truth.shape == (128, 64, 64) and case.lr.shape == (32, 16, 16)
     assert case.normals == [0, 0, 1, 1, 2, 2] and case.one_sided
     assert [i.shape for i in case.hr] == [(64, 64)] * 2 + [(128, 64)] * 4
     assert (case.hr[3] == case.truth[:, -1]).all()
-    lamellae = twins.separator(0, (128, 64, 64), fibrils=False)
+    lamellae = microstructures.separator(0, (128, 64, 64), fibrils=False)
     assert case.lr.mean() == pytest.approx(lamellae.mean(), abs=0.03)
     assert metrics.consistency(lamellae, case.lr, 4, "blur") > 0.999
 
@@ -312,7 +316,7 @@ def test_wanted_fractions_are_those_of_the_images_or_given():
     for wrong in ([1.0, 0.0], [0.5, 0.6], [0.2, 0.3, 0.5], [float("nan"), 0.5]):
         with pytest.raises(ValueError, match="2 shares above 0 with the sum 1"):
             Case("mine", [rods], **given, fractions=wrong)
-    case = data.load("case4", "twin", edge=64)
+    case = datasets.load("case4", "twin", edge=64)
     (pore, material, binder), image = case.wanted(), case.hr[0]
     assert material == pytest.approx(case.lr.mean()) and material < 0.8 * (image == 1).mean()
     assert pore / binder == pytest.approx((image == 0).sum() / (image == 2).sum())
@@ -338,7 +342,7 @@ def test_sr31_spare_is_twice_the_material_that_the_fine_images_have_more():
 
 
 def test_the_electrode_s_images_are_slices_of_its_truth():
-    case = data.load("electrode", "twin", edge=96)
+    case = datasets.load("electrode", "twin", edge=96)
     assert case.truth.shape == (96, 96, 96) and case.lr.shape == (24, 24, 24)
     assert len(case.hr) == 9 and case.normals is None
     assert (case.hr[4] == case.truth[:, 48]).all()
@@ -346,7 +350,7 @@ def test_the_electrode_s_images_are_slices_of_its_truth():
 
 
 def test_cs23_case4_is_seen_at_scale_factor_8():
-    case = data.load("case4", "twin", edge=128)
+    case = datasets.load("case4", "twin", edge=128)
     assert case.lr.shape == (16, 16, 16) and case.hr[0].shape == (628, 758)
     assert case.voxel_nm == 50 and case.lr_phases == ["pore and binder", "active material"]
     assert metrics.consistency(case.truth, case.lr, 8, "blur", case.phase_map) > 0.999
@@ -355,7 +359,7 @@ def test_cs23_case4_is_seen_at_scale_factor_8():
 @pytest.mark.real
 @real
 def test_p1c_p1d_p1e_real_separator():
-    case = data.load("case2", "real")
+    case = datasets.load("case2", "real")
     assert case.lr.shape == (156, 75, 75) and case.lr.mean() == pytest.approx(0.3792, abs=6e-5)
     assert [case.normals.count(axis) for axis in range(3)] == [32, 32, 6]
     assert np.mean(case.hr) == pytest.approx(0.4546, abs=6e-5)
@@ -366,7 +370,7 @@ def test_p1c_p1d_p1e_real_separator():
 @pytest.mark.real
 @real
 def test_p2_real_electrode():
-    case = data.load("electrode", "real")
+    case = datasets.load("electrode", "real")
     assert case.truth.shape == (256, 256, 256) and case.lr.shape == (64, 64, 64)
     fractions = metrics.volume_fractions(case.truth)
     assert fractions == pytest.approx([0.4499, 0.4005, 0.1496], abs=6e-5)
@@ -375,7 +379,7 @@ def test_p2_real_electrode():
 @pytest.mark.real
 @real
 def test_p1h_p1i_real_cathode_of_two_microscopes():
-    case = data.load("case4", "real")
+    case = datasets.load("case4", "real")
     assert case.lr.shape == (128, 128, 128) and case.lr.mean() == pytest.approx(0.398, abs=6e-4)
     assert case.hr[0].shape == (628, 758)
     fractions = metrics.volume_fractions(case.hr[0])

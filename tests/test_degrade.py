@@ -7,17 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from srlib.degrade import (
-    block_weights,
-    coarse_size,
-    downsample,
-    exact_scale,
-    gaussian_kernel,
-    kernel_size,
-    simulate_lr,
-)
 from srlib.losses import voxelwise_loss
-from srlib.models import PaperGenerator
+from srlib.models import SuperRes
+from srlib.physics import coarse_size, downsample, exact_scale, gaussian_kernel, simulate_lr
+from srlib.physics.downsampling import block_weights, kernel_size
 
 DIVISORS = range(8, 65)
 
@@ -73,7 +66,7 @@ def test_sr06_all_57_scale_factors_are_exact(d):
 @pytest.mark.parametrize("d", DIVISORS)
 def test_sr06_paper_generator_makes_64_from_every_d(d):
     with torch.device("meta"):
-        model = PaperGenerator(2, 3, 64 / d)
+        model = SuperRes(2, 3, 64 / d)
         assert model(torch.empty(1, 3, d, d, d)).shape == (1, 3, 64, 64, 64)
 
 

@@ -6,15 +6,20 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from click.testing import CliRunner
 
-from srlib import depth, losses, metrics, models, outputs, register, rubber, sections, train, viz
+from srlib import cli, losses, metrics, models, training, viz
+from srlib.data import io, registration
+from srlib.inference import depth
+from srlib.physics import scattering, sectioning
+from srlib.synthetic import filled_rubber
 
-SMALL = train.DepthRecipe(steps=4, tile=16, batch=2, width=8, blocks=1)
+SMALL = training.DepthRecipe(steps=4, tile=16, batch=2, width=8, blocks=1)
 
 
 @pytest.fixture(scope="module")
 def rubber_block() -> np.ndarray:
-    return rubber.stack("harder", 0, (48, 64, 64))
+    return filled_rubber.stack("harder", 0, (48, 64, 64))
 
 
 def network(n: int = 4, seed: int = 0) -> models.DepthGenerator:
@@ -30,16 +35,16 @@ def network(n: int = 4, seed: int = 0) -> models.DepthGenerator:
 
 @pytest.mark.parametrize("look", ["easy", "harder"])
 def test_sy7_silica_fills_its_share_from_the_threshold_on(look):
-    grey = rubber.stack(look, 1, (64, 64, 64))
+    grey = filled_rubber.stack(look, 1, (64, 64, 64))
     assert grey.dtype == np.uint8 and grey.shape == (64, 64, 64)
-    assert abs((grey >= rubber.THRESHOLD).mean() - 0.16) < 0.005
-    assert np.array_equal(grey, rubber.stack(look, 1, (64, 64, 64)))
-    assert not np.array_equal(grey, rubber.stack(look, 2, (64, 64, 64)))
+    assert abs((grey >= filled_rubber.THRESHOLD).mean() - 0.16) < 0.005
+    assert np.array_equal(grey, filled_rubber.stack(look, 1, (64, 64, 64)))
+    assert not np.array_equal(grey, filled_rubber.stack(look, 2, (64, 64, 64)))
 
 
 def test_uneven_milling_brings_the_sections_of_a_pair_together():
     def steps(look: str) -> np.ndarray:
-        grey = rubber.stack(look, 0, (48, 64, 64)).astype(float)
+        grey = filled_rubber.stack(look, 0, (48, 64, 64)).astype(float)
         return np.square(np.diff(grey, axis=0)).mean((1, 2))
 
     even, uneven = steps("easy"), steps("milled")
@@ -49,7 +54,7 @@ def test_uneven_milling_brings_the_sections_of_a_pair_together():
 
 def test_lamellae_lie_across_the_depth_and_other_waves_anywhere():
     def along(name: str) -> list[float]:
-        grey = rubber.stack(name, 0, (48, 48, 48)).astype(float)
+        grey = filled_rubber.stack(name, 0, (48, 48, 48)).astype(float)
         return [np.square(np.diff(grey, axis=a)).mean() for a in range(3)]
 
     free, layered = along("copolymer"), along("lamellae")
@@ -60,8 +65,8 @@ def test_lamellae_lie_across_the_depth_and_other_waves_anywhere():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: rubber.stack("rubbish"), "choose of easy"),
-        (lambda: rubber.stack("easy", 0, (4, 64, 64)), "8 or more"),
+        (lambda: filled_rubber.stack("rubbish"), "choose of easy"),
+        (lambda: filled_rubber.stack("easy", 0, (4, 64, 64)), "8 or more"),
     ],
 )
 def test_a_stack_that_cannot_be_is_refused(call, words):
@@ -75,7 +80,7 @@ def test_a_stack_that_cannot_be_is_refused(call, words):
 @pytest.mark.parametrize("n", [2, 3, 8])
 def test_networks_begin_as_linear_interpolation_and_keep_what_was_measured(n):
     x = torch.randn(2, 1, 5, 11)
-    wanted = sections.fill(x[:, 0].numpy(), n, "linear", axis=1)
+    wanted = sectioning.fill(x[:, 0].numpy(), n, "linear", axis=1)
     for model in (models.DepthGenerator(n, 8, 1), models.SRCNN(n, (8, 4))):
         assert np.allclose(model(x)[:, 0].detach().numpy(), wanted, atol=1e-5)
     made = network(n)(x)
@@ -113,12 +118,12 @@ def test_feature_loss_in_closed_form():
 # The training
 
 
-@pytest.mark.parametrize("method", train.DEPTH_METHODS)
+@pytest.mark.parametrize("method", training.DEPTH_METHODS)
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(
     method, rubber_block, tmp_path, monkeypatch
 ):
-    few = sections.decimate(rubber_block, 4)
-    whole = train.fit_depth(few, 4, method, 0, SMALL, progress=False)
+    few = sectioning.decimate(rubber_block, 4)
+    whole = training.fit_depth(few, 4, method, 0, SMALL, progress=False)
     step, calls = torch.optim.Adam.step, []
 
     def dying(self, *args, **kwargs):
@@ -132,8 +137,8 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim.Adam, "step", dying)
         with pytest.raises(KeyboardInterrupt):
-            train.fit_depth(few, 4, method, 0, SMALL, **how)
-    again = train.fit_depth(few, 4, method, 0, SMALL, **how)
+            training.fit_depth(few, 4, method, 0, SMALL, **how)
+    again = training.fit_depth(few, 4, method, 0, SMALL, **how)
     for a, b in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -141,7 +146,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(
 def test_tiles_show_every_turn_and_are_decimated_afterwards():
     stack = np.zeros((1, 16, 16), np.uint8)
     stack[:, 5] = 255  # one line along the columns
-    tiles = train.Sections(stack).draw(64, 16, torch.Generator().manual_seed(0))[:, 0]
+    tiles = training.Sections(stack).draw(64, 16, torch.Generator().manual_seed(0))[:, 0]
     rows = {tuple(torch.nonzero((t > 0).all(1))[:, 0].tolist()) for t in tiles}
     columns = {tuple(torch.nonzero((t > 0).all(0))[:, 0].tolist()) for t in tiles}
     assert rows == {(), (5,), (10,)} and columns == {(), (5,), (10,)}
@@ -149,16 +154,16 @@ def test_tiles_show_every_turn_and_are_decimated_afterwards():
 
 def test_a_short_training_beats_interpolation_on_planes_not_seen():
     """Learning rate 0 leaves linear interpolation, and the assertion fails."""
-    whole = rubber.stack("easy", 0, (96, 96, 96))
-    learnt, truth = sections.decimate(whole[:48], 4), whole[56:]
-    few = sections.decimate(truth, 4)
-    recipe = train.DepthRecipe(steps=150, tile=32, batch=12, width=16, blocks=1, rate=3e-3)
-    model = train.fit_depth(learnt, 4, "SRGAN", 0, recipe, progress=False)
+    whole = filled_rubber.stack("easy", 0, (96, 96, 96))
+    learnt, truth = sectioning.decimate(whole[:48], 4), whole[56:]
+    few = sectioning.decimate(truth, 4)
+    recipe = training.DepthRecipe(steps=150, tile=32, batch=12, width=16, blocks=1, rate=3e-3)
+    model = training.fit_depth(learnt, 4, "SRGAN", 0, recipe, progress=False)
     errors = {
         name: metrics.rms_error(np.rint(np.clip(found, 0, 255)), truth)
         for name, found in (
             ("network", depth.restore(model, few)),
-            ("linear", sections.fill(few, 4)),
+            ("linear", sectioning.fill(few, 4)),
         )
     }
     assert errors["network"] < 0.8 * errors["linear"]
@@ -171,14 +176,14 @@ HOLED = np.where(FEW > 250, np.nan, FEW.astype(float))
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: train.fit_depth(FEW, 4, "GAN"), "choose of SRGAN"),
-        (lambda: train.fit_depth(FEW, 0), "2 to 32"),
-        (lambda: train.fit_depth(FEW, 4), "fit into sections of 24 x 24"),
-        (lambda: train.fit_depth(FEW, 4, recipe=replace(SMALL, steps=0)), "1 or more"),
-        (lambda: train.fit_depth(FEW, 3, recipe=SMALL), "multiple of n=3"),
-        (lambda: train.fit_depth(FEW[0], 4), "three axes"),
-        (lambda: train.fit_depth(HOLED, 4, recipe=SMALL), "NaN"),
-        (lambda: train.fit_depth(0 * FEW, 4, recipe=SMALL), "one grey value only"),
+        (lambda: training.fit_depth(FEW, 4, "GAN"), "choose of SRGAN"),
+        (lambda: training.fit_depth(FEW, 0), "2 to 32"),
+        (lambda: training.fit_depth(FEW, 4), "fit into sections of 24 x 24"),
+        (lambda: training.fit_depth(FEW, 4, recipe=replace(SMALL, steps=0)), "1 or more"),
+        (lambda: training.fit_depth(FEW, 3, recipe=SMALL), "multiple of n=3"),
+        (lambda: training.fit_depth(FEW[0], 4), "three axes"),
+        (lambda: training.fit_depth(HOLED, 4, recipe=SMALL), "NaN"),
+        (lambda: training.fit_depth(0 * FEW, 4, recipe=SMALL), "one grey value only"),
         (lambda: depth.restore(torch.nn.Identity(), FEW), "restores no depth"),
         (lambda: depth.restore(network(), FEW, planes="xy"), "should be one of"),
         (lambda: depth.restore(network(), HOLED), "NaN"),
@@ -225,7 +230,7 @@ def test_file_to_file_gives_the_voxels_of_the_whole(target, axis, tmp_path, monk
     if target.endswith("tif"):
         found = tifffile.imread(path)
     else:
-        found = outputs.reopen(path, ())[:]
+        found = io.reopen(path, ())[:]
     assert found.dtype == np.uint16
     assert np.abs(found.astype(int) - depth.restore(model, stack, axis).astype(int)).max() <= 1
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([target, "stack.tif"])
@@ -254,17 +259,22 @@ def test_an_interrupted_call_goes_on(tmp_path, monkeypatch):
     assert np.array_equal(tifffile.imread(target), restore(model, stack))
 
 
-def test_the_command_learns_from_the_stack_itself(tmp_path, monkeypatch, capsys):
+def test_the_command_learns_from_the_stack_itself(tmp_path, monkeypatch):
     source, target = tmp_path / "stack.tif", tmp_path / "fine.tif"
-    tifffile.imwrite(source, rubber.stack("easy", 0, (8, 64, 64)))
-    monkeypatch.setattr(train, "DepthRecipe", lambda steps: replace(SMALL, steps=steps))
+    tifffile.imwrite(source, filled_rubber.stack("easy", 0, (8, 64, 64)))
+    monkeypatch.setattr(training, "DepthRecipe", lambda steps: replace(SMALL, steps=steps))
     saved = tmp_path / "mine.safetensors"
     words = ["--n", "4", "--steps", "3", "--save", str(saved)]
-    depth.main([str(source), str(target), *words])
-    depth.main([str(source), str(tmp_path / "again.tif"), "--n", "4", "--model", str(saved)])
+
+    def run(*words: str):
+        return CliRunner().invoke(cli.main, ["depth", *words])
+
+    done = run(str(source), str(target), *words)
+    assert done.exit_code == 0 and str(target) in done.stdout
+    again = run(str(source), str(tmp_path / "again.tif"), "--n", "4", "--weights", str(saved))
+    assert again.exit_code == 0
     assert (tmp_path / "again.tif").read_bytes() == target.read_bytes()
     assert tifffile.imread(target).shape == (32, 64, 64)
-    assert str(target) in capsys.readouterr().out
     assert {p.name for p in tmp_path.iterdir()} == {
         "stack.tif",
         "fine.tif",
@@ -277,8 +287,8 @@ def test_the_command_learns_from_the_stack_itself(tmp_path, monkeypatch, capsys)
         ([str(source), str(source), "--n", "4"], "is the input itself"),
         ([str(source), str(tmp_path / "b.png"), "--n", "4"], "must end in"),
     ):
-        with pytest.raises(SystemExit, match=words):
-            depth.main(wrong)
+        done = run(*wrong)
+        assert done.exit_code == 1 and words in done.stderr
 
 
 # Measures
@@ -291,8 +301,11 @@ def test_decibels_and_flips_in_closed_form():
     assert metrics.rms_error(found, truth) == 50
     assert np.isclose(metrics.decibels(50), 20 * np.log10(5.1))
     assert metrics.decibels(0) == float("inf")
-    assert metrics.flipped(found, truth, 100) == 0.25 and metrics.flipped(found, truth, 101) == 0
-    parts = metrics.eighths(metrics.rms_error, found, truth)
+    assert (
+        metrics.threshold_disagreement(found, truth, 100) == 0.25
+        and metrics.threshold_disagreement(found, truth, 101) == 0
+    )
+    parts = metrics.octants(metrics.rms_error, found, truth)
     assert np.allclose(parts, [np.sqrt(5000)] * 4 + [0] * 4)
 
 
@@ -326,11 +339,11 @@ def test_seams_are_where_the_steps_are():
 
 def test_scattering_knows_a_wave_and_its_gradient_lowers_the_loss():
     z = torch.arange(48.0)[:, None, None]
-    q, found = losses.scattering(torch.sin(2 * torch.pi * z / 8).expand(48, 48, 48))
+    q, found = scattering.scattering(torch.sin(2 * torch.pi * z / 8).expand(48, 48, 48))
     peak = q[torch.nan_to_num(found).argmax()]
     assert abs(float(peak) - 2 * np.pi / 8) < 0.1
     noise = torch.randn((32, 32, 32), generator=torch.Generator().manual_seed(0))
-    wanted = losses.scattering(2 * noise)[1]
+    wanted = scattering.scattering(2 * noise)[1]
     volume = noise.clone().requires_grad_()
     before = losses.scattering_loss(volume, wanted)
     assert abs(before.item() - np.log(4) ** 2) < 1e-3
@@ -346,20 +359,20 @@ def test_fs09_slips_are_found_to_half_a_pixel():
     from scipy.ndimage import shift
 
     inner = (slice(None), slice(8, -8), slice(8, -8))
-    steady = rubber.stack("harder", 0, (40, 128, 128)).astype(np.float32)
+    steady = filled_rubber.stack("harder", 0, (40, 128, 128)).astype(np.float32)
     slips = np.random.default_rng(0).normal(0, 1.5, (40, 2))
     slips -= slips.mean(0)
     moved = np.stack([shift(s, by, order=3) for s, by in zip(steady, slips, strict=True)])
     steady, moved = steady[inner], moved[inner]
-    found = register.align_sections(moved)
+    found = registration.align_sections(moved)
     assert np.sqrt(np.square(found - slips).mean()) < 0.5 < np.sqrt(np.square(slips).mean())
-    back = register.unslipped(moved, slips)
+    back = registration.apply_shifts(moved, slips)
     assert np.abs(back - steady)[inner].mean() < 0.2 * np.abs(moved - steady)[inner].mean()
 
 
 def test_recipe_fields_reach_the_training():
     recipe = replace(SMALL, steps=2)
-    model = train.fit_depth(FEW, 4, "CNN", 0, recipe, progress=False)
+    model = training.fit_depth(FEW, 4, "CNN", 0, recipe, progress=False)
     assert model.meta["iterations"] == 2 and model.meta["n"] == 4
     assert model.meta["method"] == "CNN" and model.config["width"] == 8
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from srlib import data, models, train
+from srlib import datasets, models, training
 
 ROOT = Path(__file__).parents[1]
 TINY = dict(iterations=6, check_every=3, width=4, slices=2, progress=False)
@@ -17,19 +17,19 @@ SCRIPT = """
 import os, sys
 from pathlib import Path
 import torch
-from srlib import data, models, train
+from srlib import datasets, models, training
 from test_distributed import TINY
 
 torch.set_num_threads(1)
 out, rank = Path(sys.argv[1]), int(os.environ["RANK"])
-case = data.load("case3", "twin", seed=1, edge=64)
+case = datasets.load("case3", "twin", seed=1, edge=64)
 
 def fit(name, **changes):
-    model = train.fit_superres(case, "smoke", 3, "cpu", **{**TINY, **changes})
+    model = training.fit_superres(case, "smoke", 3, "cpu", **{**TINY, **changes})
     models.save(model, out / f"{name}-{rank}.safetensors", model.meta)
 
-saves, save = [], train.Trainer.save
-train.Trainer.save = lambda self, path: (saves.append(path), save(self, path))
+saves, save = [], training.SuperResTrainer.save
+training.SuperResTrainer.save = lambda self, path: (saves.append(path), save(self, path))
 fit("own", out=out, norm=True, balance=1000.0)
 (out / f"saves-{rank}").write_text(str(len(saves)))
 endless = dict(iterations=10**6, check_every=10**6)
@@ -73,8 +73,8 @@ def folder(tmp_path_factory) -> Path:
 def alone() -> dict[str, torch.Tensor]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    case = data.load("case3", "twin", seed=1, edge=64)
-    model = train.fit_superres(case, "smoke", 3, "cpu", **TINY)
+    case = datasets.load("case3", "twin", seed=1, edge=64)
+    model = training.fit_superres(case, "smoke", 3, "cpu", **TINY)
     torch.set_num_threads(threads)
     return model.state_dict()
 

@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 
 from srlib import metrics
-from srlib.metrics import flow
 
 SQUARE_DUCT = 0.0351442
 """Mean flow of a square duct of edge 1, from the series of sines."""
 FLOW_MEASURES = (
     metrics.permeability,
-    metrics.network_permeability,
     metrics.formation_factor,
     metrics.connected_share,
 )
@@ -121,7 +119,7 @@ def test_dead_ends_that_meet_one_plate_carry_nothing() -> None:
     labels[6:, 6:8, 6:9] = 0
     assert metrics.permeability(labels) == pytest.approx(k, rel=1e-9)
     labels[:, 2:4, 2:5] = 1
-    assert metrics.permeability(labels) == metrics.network_permeability(labels) == 0
+    assert metrics.permeability(labels) == 0
     assert metrics.formation_factor(labels) == np.inf
 
 
@@ -144,45 +142,6 @@ def test_a_darcy_is_a_unit_of_area() -> None:
     slit[:, 2:4] = 0
     k = metrics.permeability(slit, voxel=3e-6, sides="mirror") / metrics.DARCY
     assert k == pytest.approx(2**3 / 12 / 5 * 9e-12 / 9.869233e-13, rel=1e-3)
-
-
-# Pore network
-
-
-def test_a_throat_conducts_like_the_two_cones_beside_it() -> None:
-    """Poiseuille's law summed over many thin discs; at a plate there is no cone."""
-    network = {
-        "throat.conns": np.array([[0, 1], [1, 2]]),
-        "throat.equivalent_diameter": np.array([4.0, 3.0]),
-        "throat.global_peak": np.array([[3.0, 0, 0], [9.0, 0, 4.0]]),
-        "pore.inscribed_diameter": np.array([9.0, 6.0, 5.0]),
-        "pore.coords": np.array([[0.0, 0, 0], [9.0, 0, 0], [9.0, 0, 5.0]]),
-        "pore.xmin": np.array([True, False, False]),
-        "pore.xmax": np.array([False, False, False]),
-    }
-    along = (np.arange(4000) + 0.5) / 4000
-    cones = [(6.0, 3.0, 2.0), (4.0, 3.0, 1.5), (1.0, 2.5, 1.5)]
-    each = [length * np.mean(8 / np.pi / (a + (b - a) * along) ** 4) for length, a, b in cones]
-    expected = [1 / each[0], 1 / (each[1] + each[2])]
-    np.testing.assert_allclose(flow._conductances(network), expected, rtol=1e-5)
-
-
-def test_the_network_of_a_short_round_tube_turns_with_its_axis() -> None:
-    grid = np.indices((24, 25)) - 11.5
-    disc = np.sum(grid**2, axis=0) > 8**2
-    labels = np.broadcast_to(disc, (16, 24, 25)).astype(np.uint8)
-    poiseuille = np.pi * 8**4 / 8 / (24 * 25)
-    got = metrics.network_permeability(labels)
-    assert 0.5 * poiseuille < got < 1.2 * poiseuille
-    turned = metrics.network_permeability(np.moveaxis(labels, 0, 2), axis=2, voxel=3.0)
-    assert turned == pytest.approx(9 * got, rel=1e-6)
-    assert metrics.permeability(labels) == pytest.approx(poiseuille, rel=0.06)
-
-
-def test_the_network_is_within_a_factor_of_two_of_the_flow() -> None:
-    labels = sandstone(48)[:, :40, :36]
-    network = metrics.network_permeability(labels, voxel=2.0)
-    assert 0.5 < network / metrics.permeability(labels, voxel=2.0) < 2
 
 
 # Current, connectivity, widths
@@ -279,7 +238,7 @@ def test_other_bad_input_is_named() -> None:
         with pytest.raises(ValueError, match="voxel is 0"):
             measure(labels, voxel=0)
     with pytest.raises(ValueError, match="voxel is -1"):
-        metrics.network_permeability(labels, voxel=-1)
+        metrics.permeability(labels, voxel=-1)
     for wrong, word in (
         ({"voxel": 0}, "voxel"),
         ({"tolerance": 1}, "tolerance"),

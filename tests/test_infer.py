@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage, stats
 
-from srlib import data, infer, models
-from srlib.infer import position_noise, superres
-from srlib.models import LaptopGenerator, PaperGenerator
+from srlib import data, models
+from srlib.inference import interpolation, tiling
+from srlib.inference.superres import generate, superres
+from srlib.inference.tiling import position_noise
+from srlib.models import SuperRes, SuperResLite
 
 
 class Nearest(torch.nn.Module):
@@ -74,7 +76,7 @@ def test_sr28_noise_repeats_with_its_period():
 
 def test_sr28_a_periodic_noise_makes_a_periodic_volume():
     torch.manual_seed(0)
-    model = LaptopGenerator(2, 2, 2, noise_channels=2, width=4, skip=False)
+    model = SuperResLite(2, 2, 2, noise_channels=2, width=4, skip=False)
     lr = np.zeros((12 + 2 * model.halo,) * 3, np.uint8)
     sr = superres(model, lr, period=(6, 6, 6))
     inner = sr[(slice(2 * model.halo - 2, 2 - 2 * model.halo),) * 3]
@@ -93,7 +95,10 @@ def test_numpy_seeds_and_whole_floats_are_numbers():
         == position_noise(7, 1, (0, 0, 0), (2, 2, 2))
     ).all()
     for method in ("nearest", "linear"):
-        assert (infer.interpolate(lr, 3, 4.0, method) == infer.interpolate(lr, 3, 4, method)).all()
+        assert (
+            interpolation.interpolate(lr, 3, 4.0, method)
+            == interpolation.interpolate(lr, 3, 4, method)
+        ).all()
 
 
 # Tiles
@@ -114,7 +119,7 @@ def test_gap05_every_voxel_lands_in_its_place(crop, tile):
 @pytest.mark.parametrize("scale_factor", [2, 4, 8])
 def test_sr24_tiles_of_the_laptop_generator_are_exact(scale_factor, axis):
     torch.manual_seed(0)
-    model = LaptopGenerator(3, 3, scale_factor, width=16 if scale_factor < 8 else 4)
+    model = SuperResLite(3, 3, scale_factor, width=16 if scale_factor < 8 else 4)
     lr = np.moveaxis(labels((26, 4, 5)), 0, axis)
     whole = superres(model, lr, tile=64)
     assert min(np.bincount(whole.ravel()) / whole.size) > 0.05
@@ -134,7 +139,7 @@ def test_tiles_of_a_normalised_network_are_exact():
 @pytest.mark.parametrize("scale_factor", [2, 4, 8])
 def test_tiles_with_a_noise_value_for_every_fine_voxel_are_exact(scale_factor, texture):
     torch.manual_seed(0)
-    model = LaptopGenerator(2, 2, scale_factor, width=4, fine_noise=True, texture=texture)
+    model = SuperResLite(2, 2, scale_factor, width=4, fine_noise=True, texture=texture)
     with torch.no_grad():
         model.finish[0].weight[:, 2:] *= 5  # the noise should be seen
         model.finish[-1].weight *= 20
@@ -150,23 +155,23 @@ def test_tiles_with_a_noise_value_for_every_fine_voxel_are_exact(scale_factor, t
 
 def test_tiles_at_a_fractional_scale_factor_are_exact():
     torch.manual_seed(0)
-    model = LaptopGenerator(2, 2, 1.6, width=8, fine_noise=True, registration="centre")
+    model = SuperResLite(2, 2, 1.6, width=8, fine_noise=True, registration="centre")
     lr = labels((22, 12, 7), 2)
     whole = superres(model, lr, tile=40)
     assert whole.shape == (32, 16, 8)
     for tile in (5, 10):
         assert np.array_equal(superres(model, lr, tile=tile), whole), tile
-    plain = infer.interpolate(lr[1:-1, 1:-1, 1:-1], 2, 1.6, "linear")
-    near = infer.interpolate(lr[1:-1, 1:-1, 1:-1], 2, 1.6, "nearest")
+    plain = interpolation.interpolate(lr[1:-1, 1:-1, 1:-1], 2, 1.6, "linear")
+    near = interpolation.interpolate(lr[1:-1, 1:-1, 1:-1], 2, 1.6, "nearest")
     assert plain.shape == near.shape == whole.shape
     assert near[:, 0, 0].tolist() == [lr[1 + int(i / 1.6), 1, 1] for i in range(32)]
 
 
 def test_a_volume_from_noise_alone_computes_no_more_than_its_fine_halo():
-    model = LaptopGenerator(0, 2, 8, noise_channels=2, width=4)
+    model = SuperResLite(0, 2, 8, noise_channels=2, width=4)
     edges = []
     model.head.register_forward_hook(lambda *args: edges.append(tuple(args[2].shape[2:])))
-    infer.generate(model, (16, 24, 8))
+    generate(model, (16, 24, 8))
     # On the grid of the head: 1 voxel on each side for itself, 1 for two convolutions on the fine.
     assert edges == [tuple(4 * n + 2 * (1 + 1) for n in (2, 3, 1))]
 
@@ -174,7 +179,7 @@ def test_a_volume_from_noise_alone_computes_no_more_than_its_fine_halo():
 @pytest.mark.parametrize("scale_factor", [2, 4])
 def test_sr24_tiles_of_the_paper_generator_are_exact(scale_factor):
     torch.manual_seed(0)
-    model, lr = PaperGenerator(2, 2, scale_factor).eval(), labels((3, 2, 15), 2)
+    model, lr = SuperRes(2, 2, scale_factor).eval(), labels((3, 2, 15), 2)
     with torch.no_grad():  # every phase should win somewhere
         x = torch.cat([data.one_hot(lr, 2), torch.randn(1, 3, 2, 15)])[None]
         model.head.bias -= model.logits(x).mean((0, 2, 3, 4))
@@ -186,7 +191,7 @@ def test_sr24_tiles_of_the_paper_generator_are_exact(scale_factor):
 
 def test_sr24_a_halo_that_is_too_small_would_be_seen():
     torch.manual_seed(0)
-    model = LaptopGenerator(3, 3, 4, width=16)
+    model = SuperResLite(3, 3, 4, width=16)
     lr = labels((26, 4, 5))
     whole = superres(model, lr, tile=64)
     model.halo -= 2
@@ -195,15 +200,15 @@ def test_sr24_a_halo_that_is_too_small_would_be_seen():
 
 def test_sr24_crop_only_cuts():
     torch.manual_seed(0)
-    model = LaptopGenerator(2, 2, 4, width=4)
+    model = SuperResLite(2, 2, 4, width=4)
     lr = labels((7, 8, 9), 2)
     whole = superres(model, lr, crop=0)
     assert np.array_equal(superres(model, lr), whole[4:-4, 4:-4, 4:-4])
-    assert infer.output_shape(model, lr.shape) == (20, 24, 28)
+    assert tiling.output_shape(model, lr.shape) == (20, 24, 28)
 
 
 def test_a_model_comes_back_in_the_mode_it_was_in():
-    model = PaperGenerator(2, 2, 2).train()
+    model = SuperRes(2, 2, 2).train()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     superres(model, labels((3, 3, 4), 2))
     assert model.training
@@ -212,10 +217,10 @@ def test_a_model_comes_back_in_the_mode_it_was_in():
 
 def test_a_tile_needs_none_of_the_others():
     torch.manual_seed(0)
-    model = LaptopGenerator(3, 3, 2, width=4).train()
+    model = SuperResLite(3, 3, 2, width=4).train()
     lr = labels((11, 13, 9))
-    whole, corners = superres(model, lr, seed=5), infer.corners(lr.shape, 4)
+    whole, corners = superres(model, lr, seed=5), tiling.corners(lr.shape, 4)
     assert len(corners) == 3 * 3 * 2 and corners[:2] == [(1, 1, 1), (1, 1, 5)]
-    where, found = infer.tile_at(model, lr, corners[-1], seed=5, tile=4)
+    where, found = tiling.tile_at(model, lr, corners[-1], seed=5, tile=4)
     assert where == (slice(16, 18), slice(16, 22), slice(8, 14))
     assert np.array_equal(found, whole[where]) and model.training

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 
 from srlib.losses import (
-    balance_loss,
+    checkerboard_loss,
     critic_loss,
-    evenness_loss,
     generator_loss,
     gradient_penalty,
-    pattern_loss,
+    interface_isotropy_loss,
+    volume_fraction_loss,
     voxelwise_loss,
 )
 
@@ -160,7 +160,7 @@ def test_evenness_of_volumes_with_known_interfaces():
     z, y, x = torch.meshgrid(*[torch.arange(17)] * 3, indexing="ij")
 
     def loss(labels, scale_factor, isotropic=True):
-        return evenness_loss(channels(labels[None], 2), scale_factor, isotropic).item()
+        return interface_isotropy_loss(channels(labels[None], 2), scale_factor, isotropic).item()
 
     everywhere = (z + y + x) % 2
     assert loss(everywhere, 4) == pytest.approx(0, abs=1e-6)
@@ -178,18 +178,18 @@ def test_evenness_pulls_interfaces_off_the_coarse_grid():
     logits = channels((torch.arange(16) // 4 % 2).view(1, 16, 1, 1).expand(1, 16, 16, 16), 2)
     noise = torch.randn(logits.shape, generator=torch.Generator().manual_seed(7))
     logits = (3 * logits + 0.1 * noise).requires_grad_()
-    before = evenness_loss(logits.softmax(1), 4)
+    before = interface_isotropy_loss(logits.softmax(1), 4)
     (slope,) = torch.autograd.grad(before, logits)
     assert torch.isfinite(slope).all()
-    assert evenness_loss((logits - 500 * slope).softmax(1), 4) < 0.9 * before
+    assert interface_isotropy_loss((logits - 500 * slope).softmax(1), 4) < 0.9 * before
 
 
 def test_balance_prices_the_phases_that_were_too_many():
     x = torch.rand(2, 3, 4, 4, 4, generator=torch.Generator().manual_seed(1)).softmax(1)
     wanted = torch.tensor([0.5, 0.4, 0.1])
-    assert balance_loss(x, wanted, wanted) == 0
+    assert volume_fraction_loss(x, wanted, wanted) == 0
     x.requires_grad_()
-    loss = balance_loss(x, torch.tensor([0.45, 0.4, 0.15]), wanted)
+    loss = volume_fraction_loss(x, torch.tensor([0.45, 0.4, 0.15]), wanted)
     (slope,) = torch.autograd.grad(loss, x)
     per_voxel = slope * x[:, 0].numel()
     for phase, price in enumerate((-0.1, 0.0, 0.5)):  # relative errors
@@ -262,7 +262,7 @@ def test_pattern_loss_is_the_variance_of_what_repeats_and_nothing_for_what_does_
     lr[:, 0] = 1
 
     def loss(pores: torch.Tensor, lr: torch.Tensor = lr) -> float:
-        return pattern_loss(torch.cat([pores, 1 - pores], 1), lr, 8).item()
+        return checkerboard_loss(torch.cat([pores, 1 - pores], 1), lr, 8).item()
 
     chance = [(torch.rand(1, 1, 48, 48, 48, generator=rng) < 0.3).float() for _ in range(20)]
     assert abs(np.mean([loss(pores) for pores in chance])) < 1e-4
@@ -274,4 +274,4 @@ def test_pattern_loss_is_the_variance_of_what_repeats_and_nothing_for_what_does_
     lr[:, :, 1::2, 1::2, 1::2] = torch.tensor([0.0, 1.0])[:, None, None, None]
     assert loss(block.repeat(1, 1, 6, 6, 6), lr) == 0, "no voxel has six neighbours like itself"
     with pytest.raises(ValueError, match="1.6 fine voxels an edge .* use pattern=0"):
-        pattern_loss(torch.rand(1, 2, 8, 8, 8), torch.rand(1, 2, 5, 5, 5), 1.6)
+        checkerboard_loss(torch.rand(1, 2, 8, 8, 8), torch.rand(1, 2, 5, 5, 5), 1.6)

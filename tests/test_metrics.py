@@ -217,12 +217,12 @@ def test_me05_agrees_with_taufactor() -> None:
 
 
 def test_me02_me05_large_volumes_are_counted_in_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
-    from srlib.metrics import faces
+    from srlib.metrics import morphology
 
     labels = blobs((17, 9, 8))
     whole = metrics.interphase_areas(labels), metrics.tpb_density(labels)
     fractions = metrics.volume_fractions(labels)
-    monkeypatch.setattr(faces, "_CHUNK", 3 * 9 * 8)
+    monkeypatch.setattr(morphology, "_CHUNK", 3 * 9 * 8)
     assert (metrics.interphase_areas(labels), metrics.tpb_density(labels)) == whole
     np.testing.assert_array_equal(metrics.volume_fractions(labels), fractions)
 
@@ -643,32 +643,36 @@ def runs(size: int, run: int) -> np.ndarray:
 
 def test_cs26_streaks_of_stripes_squares_and_rectangles():
     stripes = np.broadcast_to(runs(41, 2), (30, 41)).astype(np.uint8)
-    assert metrics.streaks(stripes, 1) == 1 == -metrics.streaks(stripes.T, 1)
-    assert metrics.streaks(1 + stripes, 0) == 0, "a missing phase has no direction"
+    assert metrics.curtaining_index(stripes, 1) == 1 == -metrics.curtaining_index(stripes.T, 1)
+    assert metrics.curtaining_index(1 + stripes, 0) == 0, "a missing phase has no direction"
     squares = runs(41, 4)[:, None] ^ runs(41, 4)
-    assert metrics.streaks(squares, 1) == 0
+    assert metrics.curtaining_index(squares, 1) == 0
     tall = runs(41, 4)[:, None] ^ runs(41, 2)  # u_v = 1/4, u_h = 1/2
-    assert metrics.streaks(tall, 1) == metrics.streaks(tall, 0) == pytest.approx(1 / 3)
+    assert (
+        metrics.curtaining_index(tall, 1)
+        == metrics.curtaining_index(tall, 0)
+        == pytest.approx(1 / 3)
+    )
     lag2 = (1 - 19 / 39) / (1 + 19 / 39)  # two columns on, all differ
-    assert metrics.streaks(tall, 1, lag=2) == pytest.approx(lag2)
+    assert metrics.curtaining_index(tall, 1, lag=2) == pytest.approx(lag2)
     with pytest.raises(ValueError, match="lag is 41"):
-        metrics.streaks(tall, 1, lag=41)
+        metrics.curtaining_index(tall, 1, lag=41)
 
 
 def test_cs26_streaks_of_a_volume_are_the_mean_over_its_slices():
     """Changes an axis: 1/8, 1/4, 1/2. Each slice has the earlier axis downwards."""
     volume = runs(41, 8)[:, None, None] ^ runs(41, 4)[:, None] ^ runs(41, 2)
     normal_z, normal_y, normal_x = 1 / 3, 3 / 5, 1 / 3
-    found = metrics.streaks(volume, 1)
+    found = metrics.curtaining_index(volume, 1)
     assert found == pytest.approx((normal_z + normal_y + normal_x) / 3)
     slices = [volume[0], volume[:, 0], volume[:, :, 0]]
-    assert found == pytest.approx(np.mean([metrics.streaks(s, 1) for s in slices]))
+    assert found == pytest.approx(np.mean([metrics.curtaining_index(s, 1) for s in slices]))
 
 
 def test_cs26_streaks_stand_out_from_a_random_texture():
     image = np.random.default_rng(0).random((400, 500)) < 0.4
-    assert abs(metrics.streaks(image.astype(np.uint8), 1)) < 0.01
+    assert abs(metrics.curtaining_index(image.astype(np.uint8), 1)) < 0.01
     image[:, ::20] = True  # u_v falls to 19/20, u_h keeps 2 x 1/20 of 0.6 and 18/20 of 0.48
     u_v, u_h = 0.95 * 0.48, 0.1 * 0.6 + 0.9 * 0.48
     expected = (u_h - u_v) / (u_h + u_v)
-    assert metrics.streaks(image.astype(np.uint8), 1) == pytest.approx(expected, abs=0.006)
+    assert metrics.curtaining_index(image.astype(np.uint8), 1) == pytest.approx(expected, abs=0.006)

@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from srlib import infer, metrics, models
-from srlib.models import LaptopCritic, LaptopGenerator, PaperCritic, PaperGenerator
+from srlib import metrics, models
+from srlib.inference import superres
+from srlib.models import SuperRes, SuperResCritic, SuperResLite, SuperResLiteCritic, layers
 from srlib.models.layers import BatchRenorm, Conv3d
 
 
@@ -55,13 +56,13 @@ def test_cf_sr08_parameters_of_the_paper_generator(scale_factor):
     millions, convolutions, normalised = FORMS[scale_factor]
     expected = sum(convolutions) + 2 * sum(normalised) + conv(64, 3, 3)
     with torch.device("meta"):
-        found = parameters(PaperGenerator(2, 3, scale_factor, noise_channels=1))
+        found = parameters(SuperRes(2, 3, scale_factor, noise_channels=1))
     assert found == expected
     assert round(found / 1e6, 2) == millions
 
 
 def test_cf_sr08_the_block_is_added_to_its_input():
-    model = noisy(PaperGenerator(2, 3, 2))
+    model = noisy(SuperRes(2, 3, 2))
     torch.nn.init.zeros_(model.block[2][1].weight)
     torch.nn.init.zeros_(model.block[2][1].bias)
     x = torch.rand(2, 3, 3, 3, 3, generator=torch.Generator().manual_seed(4)).double()
@@ -71,12 +72,12 @@ def test_cf_sr08_the_block_is_added_to_its_input():
 
 def test_cf_sr09_parameters_of_the_paper_critic():
     by_hand = [conv(3, 64, 4, 2), conv(64, 128, 4, 2), conv(128, 256, 4, 2), conv(256, 512, 3, 2)]
-    assert parameters(PaperCritic(3)) == sum(by_hand) + conv(512, 1, 4, 2) == 1_847_233
+    assert parameters(SuperResCritic(3)) == sum(by_hand) + conv(512, 1, 4, 2) == 1_847_233
 
 
 def test_cf_sr09_sizes_inside_the_paper_critic():
     x, sizes = torch.rand(2, 3, 56, 56), []
-    critic = PaperCritic(3)
+    critic = SuperResCritic(3)
     for layer in critic.layers:
         x = layer(x)
         if isinstance(layer, torch.nn.Conv2d):
@@ -91,12 +92,12 @@ def test_cf_sr09_sizes_inside_the_paper_critic():
 def test_sr04_three_forms(scale_factor, form):
     d = round(64 / scale_factor)
     with torch.device("meta"):
-        model = PaperGenerator(2, 3, scale_factor)
-        assert parameters(model) == parameters(PaperGenerator(2, 3, form))
+        model = SuperRes(2, 3, scale_factor)
+        assert parameters(model) == parameters(SuperRes(2, 3, form))
         assert model(torch.empty(1, 3, d, d, d)).shape == (1, 3, 64, 64, 64)
 
 
-@pytest.mark.parametrize("make", [PaperGenerator, LaptopGenerator])
+@pytest.mark.parametrize("make", [SuperRes, SuperResLite])
 @pytest.mark.parametrize("scale_factor", [2, 4, 8])
 @pytest.mark.parametrize("shape", [(16, 16, 16), (3, 7, 12), (5, 1, 2)])
 def test_sr05_any_input_size(make, scale_factor, shape):
@@ -109,15 +110,15 @@ def test_sr05_any_input_size(make, scale_factor, shape):
 @pytest.mark.parametrize("shape", [(16, 8, 24), (5, 10, 15)])
 def test_sr05_a_fractional_scale_factor(shape):
     with torch.device("meta"):
-        found = PaperGenerator(2, 3, 1.6)(torch.empty(1, 3, *shape)).shape
+        found = SuperRes(2, 3, 1.6)(torch.empty(1, 3, *shape)).shape
     assert found == (1, 3, *(ceil(1.6 * n) for n in shape))
 
 
 @pytest.mark.parametrize(("n", "m"), [(3, 2), (2, 2), (3, 3)])
 @pytest.mark.parametrize("noise", [0, 1, 4])
-@pytest.mark.parametrize("make", [PaperGenerator, LaptopGenerator])
+@pytest.mark.parametrize("make", [SuperRes, SuperResLite])
 def test_sr01_sr03_sr33_phases_and_noise(n, m, noise, make):
-    merged = {"phase_map": [[1, 0], [0, 1], [1, 0]]} if make is LaptopGenerator and n != m else {}
+    merged = {"phase_map": [[1, 0], [0, 1], [1, 0]]} if make is SuperResLite and n != m else {}
     model = make(m, n, 2, noise_channels=noise, **merged)
     x = torch.rand(1, m + noise, 3, 4, 2)
     out = model(x)
@@ -128,15 +129,15 @@ def test_sr01_sr03_sr33_phases_and_noise(n, m, noise, make):
         model(torch.rand(1, m + noise + 1, 3, 4, 2))
 
 
-@pytest.mark.parametrize("make", [PaperGenerator, LaptopGenerator])
+@pytest.mark.parametrize("make", [SuperRes, SuperResLite])
 def test_sr27_noise_changes_the_volume_unless_there_is_none(make):
     rng = np.random.default_rng(0)
     lr = rng.integers(0, 3, (5, 4, 6), dtype=np.uint8)
     for noise, seeds_matter in ((0, False), (2, True)):
         torch.manual_seed(0)
         model = noisy(make(3, 3, 2, noise_channels=noise), 2).float()
-        first, second = (infer.superres(model, lr, seed=s) for s in (1, 2))
-        assert np.array_equal(first, infer.superres(model, lr, seed=1))
+        first, second = (superres.superres(model, lr, seed=s) for s in (1, 2))
+        assert np.array_equal(first, superres.superres(model, lr, seed=1))
         assert (first != second).any() == seeds_matter
 
 
@@ -159,16 +160,16 @@ def reach(model: torch.nn.Module, axis: int, length: int) -> list[int]:
 @pytest.mark.parametrize("blocks", [1, 2])
 @pytest.mark.parametrize("norm", [False, True])
 def test_sr24_halo_of_the_laptop_generator_is_exact(axis, scale_factor, blocks, norm):
-    model = noisy(LaptopGenerator(2, 2, scale_factor, width=4, blocks=blocks, norm=norm)).eval()
+    model = noisy(SuperResLite(2, 2, scale_factor, width=4, blocks=blocks, norm=norm)).eval()
     assert reach(model, axis, 2 * model.halo + 5) == list(range(-model.halo, model.halo + 1))
 
 
 def test_a_fractional_scale_factor_samples_the_next_power_of_two():
     """Between two voxels of the finer grid, the logits change linearly."""
     torch.manual_seed(0)
-    fine = noisy(LaptopGenerator(2, 2, 2, width=4, registration="centre")).float().eval()
+    fine = noisy(SuperResLite(2, 2, 2, width=4, registration="centre")).float().eval()
     torch.manual_seed(0)
-    model = noisy(LaptopGenerator(2, 2, 1.6, width=4, registration="centre")).float().eval()
+    model = noisy(SuperResLite(2, 2, 1.6, width=4, registration="centre")).float().eval()
     x = torch.randn(1, 3, 5, 5, 10)
     rows, found = fine.logits(x)[0], model.logits(x)[0]
     assert found.shape == (2, 8, 8, 16)
@@ -185,7 +186,7 @@ def test_a_fractional_scale_factor_samples_the_next_power_of_two():
 def test_with_normalisation_the_voxels_of_a_block_start_alike(norm):
     """Otherwise the coarse grid is there before anything is learned."""
     torch.manual_seed(0)
-    model = LaptopGenerator(0, 3, 8, 2, width=8, finish=0, norm=norm)
+    model = SuperResLite(0, 3, 8, 2, width=8, finish=0, norm=norm)
     volume = model(torch.randn(1, 2, 4, 4, 4))[0]
     blocks = volume.unflatten(1, (16, 2)).unflatten(3, (16, 2)).unflatten(5, (16, 2))
     spread = blocks.std((2, 4, 6)).max().item()
@@ -194,7 +195,7 @@ def test_with_normalisation_the_voxels_of_a_block_start_alike(norm):
 
 @pytest.mark.parametrize("norm", [False, True])
 def test_normalised_features_cannot_move_together(norm):
-    model = noisy(LaptopGenerator(2, 2, 4, width=8, norm=norm)).float().train()
+    model = noisy(SuperResLite(2, 2, 4, width=8, norm=norm)).float().train()
     features = []
     for net in (model.up[0], model.head):  # each gets leaky_relu(features, 0.2)
         net.register_forward_pre_hook(
@@ -234,12 +235,12 @@ def test_batch_renormalisation_goes_over_to_the_running_statistics(share):
 
 @pytest.mark.parametrize("scale_factor", [2, 4, 8])
 def test_sr24_halo_of_the_paper_generator_is_exact(scale_factor):
-    model = noisy(PaperGenerator(2, 3, scale_factor))
+    model = noisy(SuperRes(2, 3, scale_factor))
     assert reach(model, 1, 2 * model.halo + 3) == list(range(-model.halo, model.halo + 1))
 
 
 def test_sr24_keep_is_the_same_where_it_is_far_from_its_border():
-    model = noisy(LaptopGenerator(2, 2, 4, width=4))
+    model = noisy(SuperResLite(2, 2, 4, width=4))
     beyond = model.halo - model.coarse_halo
     x = torch.rand(1, 3, 22, 20, 18, generator=torch.Generator().manual_seed(3)).double()
     keep = tuple(slice(model.coarse_halo, n - model.coarse_halo) for n in x.shape[2:])
@@ -257,7 +258,7 @@ def test_gap16_upsampling_is_registered(registration, axis):
     shape = [2, 3, 4]
     shape[axis] = 6
     ramp = torch.arange(6.0).view([-1 if a == axis else 1 for a in range(3)]).expand(shape)
-    fine = models.layers.upsample(ramp[None, None], 4, registration)
+    fine = layers.upsample(ramp[None, None], 4, registration)
     assert fine.shape[2:] == tuple(4 * n for n in shape)
     line = fine[0, 0].movedim(axis, -1)[1, 2]
     position = torch.arange(24.0) / 4 if registration == "corner" else (torch.arange(24) - 1.5) / 4
@@ -295,7 +296,7 @@ def test_only_a_training_in_32_bit_numbers_goes_the_2d_way(monkeypatch):
 
 def test_pixel_shuffle_puts_each_channel_in_its_place():
     x = torch.arange(16.0).view(1, 16, 1, 1, 1) + 100 * torch.arange(2.0).view(1, 1, 1, 1, 2)
-    out = models.layers.shuffle(x)
+    out = layers.shuffle(x)
     assert out.shape == (1, 2, 2, 2, 4)
     assert out[0, 1, 0].tolist() == [[8, 9, 108, 109], [10, 11, 110, 111]]
     assert out[0, 0, 1].tolist() == [[4, 5, 104, 105], [6, 7, 106, 107]]
@@ -309,13 +310,13 @@ def test_the_laptop_generator_starts_as_interpolation(mode, registration, share)
     rng = np.random.default_rng(1)
     lr = np.kron(rng.integers(0, 3, (4, 5, 6)), np.ones((3, 3, 3))).astype(np.uint8)
     torch.manual_seed(0)
-    model = LaptopGenerator(3, 3, 4, width=32, registration=registration)
-    sr = infer.superres(model, lr)
+    model = SuperResLite(3, 3, 4, width=32, registration=registration)
+    sr = superres.superres(model, lr)
     assert metrics.consistency(sr, lr[1:-1, 1:-1, 1:-1], 4, mode) >= share
     x = torch.from_numpy(np.eye(3, dtype=np.float32)[lr]).movedim(-1, 0)[None]
-    plain = models.layers.upsample(x, 4, registration).argmax(1)[0].numpy().astype(np.uint8)
+    plain = layers.upsample(x, 4, registration).argmax(1)[0].numpy().astype(np.uint8)
     assert (sr == plain[4:-4, 4:-4, 4:-4]).mean() > 0.9
-    without = infer.superres(LaptopGenerator(3, 3, 4, registration=registration, skip=False), lr)
+    without = superres.superres(SuperResLite(3, 3, 4, registration=registration, skip=False), lr)
     assert metrics.consistency(without, lr[1:-1, 1:-1, 1:-1], 4, mode) < 0.6
 
 
@@ -323,23 +324,23 @@ def test_the_laptop_generator_starts_in_the_phases_of_the_map():
     lr = np.zeros((6, 6, 6), np.uint8)
     lr[3:] = 1
     torch.manual_seed(0)
-    model = LaptopGenerator(2, 3, 4, registration="centre", phase_map=[[0, 1], [1, 0], [0, 1]])
-    sr = infer.superres(model, lr)
+    model = SuperResLite(2, 3, 4, registration="centre", phase_map=[[0, 1], [1, 0], [0, 1]])
+    sr = superres.superres(model, lr)
     assert set(np.unique(sr[:6])) == {1} and set(np.unique(sr[-6:])) <= {0, 2}
 
 
 @pytest.mark.parametrize("size", [32, 40, 57])
 def test_the_laptop_critic_takes_slices_of_any_size(size):
-    assert LaptopCritic(3)(torch.rand(4, 3, size, size + 1)).shape == (4,)
+    assert SuperResLiteCritic(3)(torch.rand(4, 3, size, size + 1)).shape == (4,)
 
 
 # Weights on disk
 
 MADE = {
-    "laptop": lambda: LaptopGenerator(2, 3, 4, 2, width=4, phase_map=[[1, 0], [0, 1], [1, 0]]),
-    "laptop critic": lambda: LaptopCritic(3, width=4),
-    "paper": lambda: PaperGenerator(2, 3, 1.6, 0),
-    "paper critic": lambda: PaperCritic(2),
+    "laptop": lambda: SuperResLite(2, 3, 4, 2, width=4, phase_map=[[1, 0], [0, 1], [1, 0]]),
+    "laptop critic": lambda: SuperResLiteCritic(3, width=4),
+    "paper": lambda: SuperRes(2, 3, 1.6, 0),
+    "paper critic": lambda: SuperResCritic(2),
 }
 
 
@@ -360,12 +361,12 @@ def test_a_saved_model_comes_back(name, tmp_path):
 
 
 def test_shipped_weights_are_found_by_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+    monkeypatch.setattr("srlib.models.weights.WEIGHTS", tmp_path)
     with pytest.raises(ValueError, match="there are none"):
         models.load("case9")
     for seed in range(3):
-        models.save(LaptopCritic(3), tmp_path / f"case9-real-{seed}.safetensors")
-    assert isinstance(models.load("case9-real-1"), LaptopCritic)
+        models.save(SuperResLiteCritic(3), tmp_path / f"case9-real-{seed}.safetensors")
+    assert isinstance(models.load("case9-real-1"), SuperResLiteCritic)
     with pytest.raises(ValueError, match="no weights 'case8': there are case9, each"):
         models.load("case8")
 
@@ -405,23 +406,23 @@ def test_truncated_weights_say_so(tmp_path, share):
 
 
 def test_a_failed_write_leaves_the_former_weights(tmp_path, monkeypatch):
-    path = models.save(LaptopCritic(3), tmp_path / "m.safetensors", {"seed": 1})
+    path = models.save(SuperResLiteCritic(3), tmp_path / "m.safetensors", {"seed": 1})
 
     def full(number: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="free some space"):
-        models.save(LaptopCritic(3), path, {"seed": 2})
+        models.save(SuperResLiteCritic(3), path, {"seed": 2})
     assert models.load(path).meta["seed"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
 
 
 def test_texture_is_smooth_fields_of_the_fine_noise():
     with pytest.raises(ValueError, match="texture is made of fine noise"):
-        LaptopGenerator(2, 2, 4, width=4, texture=2)
+        SuperResLite(2, 2, 4, width=4, texture=2)
     torch.manual_seed(0)
-    model = LaptopGenerator(2, 2, 4, width=4, fine_noise=True, texture=2)
+    model = SuperResLite(2, 2, 4, width=4, fine_noise=True, texture=2)
     fields = model.texture(torch.randn(1, 1, 48, 48, 48)).detach()[0]
     for field, sigma in zip(fields, (1.0, 1.6), strict=True):
         assert field.std().item() == pytest.approx(1, abs=0.1)

@@ -66,7 +66,7 @@ def prepared(tmp_path):
 def test_kernel_is_this_interpreter_with_one_thread(tmp_path):
     check = f"import os, sys; assert sys.executable == {run.sys.executable!r}, sys.executable\n"
     check += "assert os.environ['OMP_NUM_THREADS'] == '1'\n"
-    check += "import numpy, torch; from srlib import tomography\n"
+    check += "import numpy, torch; from srlib.physics import tomography\n"
     check += "tomography.project(numpy.ones((1, 8, 8), numpy.float32), 2, 8)\n"
     check += "assert torch.get_num_threads() == 1, 'the simulation raised it'"
     row = run.run_one(one_cell(tmp_path, "who", check), {}, prepared(tmp_path), 60)
@@ -96,7 +96,7 @@ def test_only_what_passed_and_reads_the_same_is_kept(tmp_path, monkeypatch):
     out, raw = prepared(tmp_path), tmp_path / "raw"
     raw.mkdir()
     monkeypatch.setenv("SRLIB_DATA", str(raw))
-    asks = "from srlib import data\ndata.find_file('a_file_of_the_authors.tif')"
+    asks = "from srlib.data import find_file\nfind_file('a_file_of_the_authors.tif')"
     path, other = one_cell(tmp_path, "asks", asks), one_cell(tmp_path, "asks_not", "1 + 1")
     assert not run.is_current(path, out), "it has not run"
     rows = run.run_all("laptop", [path, other], out, 60)

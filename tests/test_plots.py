@@ -7,6 +7,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import same_color
 
 from srlib import metrics, viz
+from srlib.viz import plots
 
 PHASES = ["pore", "nickel", "ceramic"]
 
@@ -86,10 +87,10 @@ def test_cs11_violins_of_an_anisotropic_material_keep_its_axes_apart():
 
 
 def test_violins_of_few_values_are_dots():
-    few = {"volume_fractions": np.random.default_rng(0).random((viz.plots.FEW - 1, 3))}
+    few = {"volume_fractions": np.random.default_rng(0).random((plots.FEW - 1, 3))}
     ax = viz.violins({"a": few}, PHASES).axes[0]
     assert not any(isinstance(c, PolyCollection) for c in ax.collections)
-    assert [len(c.get_offsets()) for c in ax.collections] == [viz.plots.FEW - 1] * 3
+    assert [len(c.get_offsets()) for c in ax.collections] == [plots.FEW - 1] * 3
 
 
 def test_violins_draw_a_constant_as_its_mean_only():

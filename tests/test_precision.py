@@ -5,8 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from srlib import infer, precision
-from srlib.models import LaptopGenerator
+from srlib import precision
+from srlib.inference import superres
+from srlib.models import SuperResLite
 
 NAMES = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 
@@ -37,9 +38,9 @@ def test_a_processor_that_is_told_to_be_old_is_taken_for_old(monkeypatch):
 
 
 def test_inference_runs_in_that_format(fast):
-    model, seen = LaptopGenerator(2, 2, 4, width=8).eval(), []
+    model, seen = SuperResLite(2, 2, 4, width=8).eval(), []
     model.head.register_forward_hook(lambda module, x, out: seen.append(out.dtype))
-    infer.superres(model, np.ones((6, 6, 6), np.uint8), progress=False)
+    superres.superres(model, np.ones((6, 6, 6), np.uint8), progress=False)
     assert set(seen) == {precision.number_format()}
 
 

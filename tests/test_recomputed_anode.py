@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from srlib import data, infer, metrics, models, train
+from srlib import data, datasets, metrics, models, training
+from srlib.inference import interpolation, superres, tiling
+from srlib.training import recipe
 
 
 @cache
 def known(truth: int, edge: int) -> tuple[data.Case, np.ndarray, np.ndarray]:
     """The case, a corner of its coarse volume, and what is really there."""
-    case = data.load("case3", "twin", edge=truth)
+    case = datasets.load("case3", "twin", edge=truth)
     part = (slice(4, 4 * (edge - 1)),) * 3
     return case, np.ascontiguousarray(case.lr[:edge, :edge, :edge]), case.truth[part]
 
@@ -25,24 +27,26 @@ def known(truth: int, edge: int) -> tuple[data.Case, np.ndarray, np.ndarray]:
 def untrained(seed: int):
     """The network of the recipe before its training."""
     torch.manual_seed(seed)
-    return train.recipe.build(data.load("case3", "twin", edge=64), train.PROFILES["laptop"])[0]
+    return recipe.build(datasets.load("case3", "twin", edge=64), training.PROFILES["laptop"])[0]
 
 
 def judge(volume: np.ndarray, lr: np.ndarray, case: data.Case, truth: np.ndarray) -> dict:
     """Errors of a volume against the fine image and the truth."""
-    found = train.quality(volume, lr[1:-1, 1:-1, 1:-1], case, metrics.reference_statistics(case.hr))
+    found = training.quality(
+        volume, lr[1:-1, 1:-1, 1:-1], case, metrics.reference_statistics(case.hr)
+    )
     versus = metrics.compare(volume, metrics.reference_statistics(truth))
     gap = metrics.tpb_density(volume) / metrics.tpb_density(truth) - 1
     return found | {"two-point": float(versus["s2_mean"]), "tpb": abs(float(gap))}
 
 
 def interpolated(lr: np.ndarray, case: data.Case) -> np.ndarray:
-    return infer.interpolate(lr, 3, 4, "linear", case.mode)[(slice(4, -4),) * 3]
+    return interpolation.interpolate(lr, 3, 4, "linear", case.mode)[(slice(4, -4),) * 3]
 
 
 def is_better_than_interpolation(model, edge: int = 24, truth: int = 128) -> None:
     case, lr, there = known(truth, edge)
-    ours = judge(infer.superres(model, lr, 0, progress=False), lr, case, there)
+    ours = judge(superres.superres(model, lr, 0, progress=False), lr, case, there)
     linear = judge(interpolated(lr, case), lr, case, there)
     assert ours["lost"] < 0.005, "the measured voxels stay"
     for error, share in (("imprint", 0.3), ("two-point", 0.6), ("tpb", 0.6)):
@@ -60,15 +64,15 @@ def test_a_network_without_training_does_not():
 
 def test_the_trained_network_makes_no_use_of_its_fine_noise(monkeypatch):
     """What the recipe page says of it."""
-    model, lr, inputs = models.load("case3-twin-0"), known(128, 24)[1], infer._kept
+    model, lr, inputs = models.load("case3-twin-0"), known(128, 24)[1], tiling._kept
 
     def silent(*about):
         keep, noise, part = inputs(*about)
         return keep, torch.zeros_like(noise), part
 
-    loud, other = (infer.superres(model, lr, seed, progress=False) for seed in (0, 1))
-    monkeypatch.setattr(infer, "_kept", silent)
-    changed = (infer.superres(model, lr, 0, progress=False) != loud).mean()
+    loud, other = (superres.superres(model, lr, seed, progress=False) for seed in (0, 1))
+    monkeypatch.setattr(tiling, "_kept", silent)
+    changed = (superres.superres(model, lr, 0, progress=False) != loud).mean()
     assert model.fine_noise and 0 < changed < 0.01 < 0.05 < (other != loud).mean()
 
 
@@ -77,7 +81,7 @@ def three() -> dict:
     """Three trainings on a part of their own volume, with transport along the first axis."""
     case, lr, truth = known(256, 34)
     volumes = {
-        seed: infer.superres(models.load(f"case3-twin-{seed}"), lr, seed, progress=False)
+        seed: superres.superres(models.load(f"case3-twin-{seed}"), lr, seed, progress=False)
         for seed in (0, 1, 2)
     }
     volumes |= {"linear": interpolated(lr, case)}

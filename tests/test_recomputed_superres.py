@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from srlib import data, infer, metrics, models
+from srlib import datasets, metrics, models
 from srlib.data import Case
+from srlib.inference import interpolation, superres
 
 SMALL, LARGE = (96, 22), (160, 34)  # fine voxels of the material, coarse ones of the piece
 SIZES = [pytest.param(SMALL, id="small"), pytest.param(LARGE, id="large", marks=pytest.mark.slow)]
@@ -30,10 +31,10 @@ def untrained(name: str) -> torch.nn.Module:
 @cache
 def piece(name: str, edge: int, part: int) -> tuple[Case, np.ndarray, np.ndarray, np.ndarray]:
     """A case, a part of its scan, the truth there, and what linear interpolation makes of it."""
-    case = data.load(name, "twin", edge=edge)
+    case = datasets.load(name, "twin", edge=edge)
     coarse, scale = case.lr[:part, :part, :part], case.scale_factor
     inside = tuple(slice(scale, scale * (n - 1)) for n in coarse.shape)
-    linear = infer.interpolate(coarse, len(case.lr_phases), scale, "linear")[inside]
+    linear = interpolation.interpolate(coarse, len(case.lr_phases), scale, "linear")[inside]
     return case, coarse, case.truth[inside], linear
 
 
@@ -53,7 +54,7 @@ def threads(labels: np.ndarray) -> dict[str, float]:
 
 def separator_holds(model, size: tuple[int, int], seed: int, fibrils: float) -> None:
     _, coarse, truth, linear = piece("case2", *size)
-    found = threads(infer.superres(model, coarse, seed, progress=False))
+    found = threads(superres.superres(model, coarse, seed, progress=False))
     right = threads(truth)
     off, was = relative(found, right), relative(threads(linear), right)
     assert off["fibrils"] <= fibrils
@@ -63,7 +64,7 @@ def separator_holds(model, size: tuple[int, int], seed: int, fibrils: float) -> 
 
 @cache
 def cathode_of(name: str, size: tuple[int, int]) -> np.ndarray:
-    return infer.superres(models.load(name), piece("case1", *size)[1], 0, progress=False)
+    return superres.superres(models.load(name), piece("case1", *size)[1], 0, progress=False)
 
 
 def shares_and_areas(labels: np.ndarray) -> dict[str, float]:
@@ -93,7 +94,7 @@ def cathode_holds(found: np.ndarray, size: tuple[int, int]) -> None:
 
 def sponge_holds(model, size: tuple[int, int]) -> None:
     case, coarse, truth, linear = piece("case4", *size)
-    found = infer.superres(model, coarse, 0, progress=False)
+    found = superres.superres(model, coarse, 0, progress=False)
     off, was = (relative(shares_and_areas(v), shares_and_areas(truth)) for v in (found, linear))
     for key in ("phase 0", "phase 2", "area 0-2"):
         assert off[key] < 0.25, key
@@ -136,7 +137,9 @@ def test_cs01_active_material_conducts_more_truly_than_by_interpolation(name):
 def test_cs01_fails_untrained():
     with pytest.raises(AssertionError):
         coarse = piece("case1", *SMALL)[1]
-        cathode_holds(infer.superres(untrained("case1-twin-0"), coarse, 0, progress=False), SMALL)
+        cathode_holds(
+            superres.superres(untrained("case1-twin-0"), coarse, 0, progress=False), SMALL
+        )
 
 
 @pytest.mark.parametrize("size", [pytest.param((128, 13), id="small"), SIZES[1]])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from srlib import register
+from srlib.data import registration
 
 pytest.importorskip("SimpleITK")
 SHAPE = (32, 96, 112)
@@ -39,11 +39,11 @@ def smooth_warp() -> np.ndarray:
 
 def test_a_shift_is_found(sharp):
     true = shift(1.3, -2.2, 0.7)
-    fixed = register.apply(sharp, true)
-    found = register.register(sharp, fixed, progress=False)
+    fixed = registration.apply(sharp, true)
+    found = registration.register(sharp, fixed, progress=False)
     assert found.dtype == np.float32 and found.shape == true.shape
-    assert register.residual(found, true) < 0.15
-    swapped = register.residual(found[::-1], true)
+    assert registration.residual(found, true) < 0.15
+    swapped = registration.residual(found[::-1], true)
     assert swapped > 0.5
 
 
@@ -53,8 +53,8 @@ def test_a_rotation_about_z_is_found(sharp):
     true = shift(0.0, 0.0, 0.0)
     true[1] += (np.cos(turn) - 1) * y + np.sin(turn) * x
     true[2] += (np.cos(turn) - 1) * x - np.sin(turn) * y
-    found = register.rigid(sharp, register.apply(sharp, true))
-    assert register.residual(found, true) < 0.1 < 0.3 < register.residual(0 * true, true)
+    found = registration.rigid(sharp, registration.apply(sharp, true))
+    assert registration.residual(found, true) < 0.1 < 0.3 < registration.residual(0 * true, true)
     slope = np.polyfit(np.arange(SHAPE[2]), found[1].mean((0, 1)), 1)[0]
     assert slope == pytest.approx(np.sin(turn), rel=0.1)
 
@@ -63,26 +63,26 @@ def test_what_lies_outside_the_mask_does_not_count(sharp):
     true = shift(0.6, -1.4, 0.9)
     mask = np.ones(SHAPE, bool)
     mask[:, :, 70:] = False
-    fixed = register.apply(sharp, true)
+    fixed = registration.apply(sharp, true)
     fixed[:, :, 70:] = sharp[:, ::-1, 70:] * 5
-    assert register.residual(register.rigid(sharp, fixed, mask), true) < 0.3
+    assert registration.residual(registration.rigid(sharp, fixed, mask), true) < 0.3
 
 
 def test_demons_take_up_a_warp_that_a_rigid_motion_cannot(sharp):
     true = shift(0.4, -0.8, 0.6) + smooth_warp()
-    fixed = register.apply(sharp, true)
-    rigid = register.rigid(sharp, fixed)
-    both = register.demons(sharp, fixed, rigid)
-    before = register.residual(rigid, true, INSIDE)
+    fixed = registration.apply(sharp, true)
+    rigid = registration.rigid(sharp, fixed)
+    both = registration.demons(sharp, fixed, rigid)
+    before = registration.residual(rigid, true, INSIDE)
     assert before > 0.3
-    assert register.residual(both, true, INSIDE) < before / 2
-    again = register.register(sharp, fixed, smooth=12.0, progress=False)
-    assert register.residual(both, again) < 0.05
+    assert registration.residual(both, true, INSIDE) < before / 2
+    again = registration.register(sharp, fixed, smooth=12.0, progress=False)
+    assert registration.residual(both, again) < 0.05
 
 
 @pytest.mark.parametrize("order", [1, 3])
 def test_a_whole_shift_moves_voxels(sharp, order):
-    moved = register.apply(sharp, shift(1, -2, 3), order)
+    moved = registration.apply(sharp, shift(1, -2, 3), order)
     assert moved.dtype == np.float32
     np.testing.assert_allclose(moved[:-1, 2:, :-3], sharp[1:, :-2, 3:], atol=1e-6 * order**3)
 
@@ -92,37 +92,37 @@ def test_strain_is_the_slope_in_the_plane():
     field = shift(3.0, 1.0, -2.0)
     field[0] += 0.5 * z
     field[1] += 0.02 * y
-    assert register.strain(field) == pytest.approx(0.01, abs=1e-5)
+    assert registration.strain(field) == pytest.approx(0.01, abs=1e-5)
     field[2] += 0.02 * x
-    assert register.strain(field) == pytest.approx(0.02, abs=1e-5)
-    assert register.strain(field, INSIDE) == pytest.approx(0.02, abs=1e-5)
+    assert registration.strain(field) == pytest.approx(0.02, abs=1e-5)
+    assert registration.strain(field, INSIDE) == pytest.approx(0.02, abs=1e-5)
     field[1, ~INSIDE] = 50.0
-    assert register.strain(field, INSIDE) == pytest.approx(0.02, abs=1e-5)
+    assert registration.strain(field, INSIDE) == pytest.approx(0.02, abs=1e-5)
 
 
 def test_residual_is_a_median_length():
-    assert register.residual(shift(3, 0, 4), shift(0, 0, 0)) == pytest.approx(5)
+    assert registration.residual(shift(3, 0, 4), shift(0, 0, 0)) == pytest.approx(5)
     mixed = shift(3, 0, 4)
     mixed[:, ~INSIDE] = 0
-    assert register.residual(mixed, shift(0, 0, 0), INSIDE) == pytest.approx(5)
+    assert registration.residual(mixed, shift(0, 0, 0), INSIDE) == pytest.approx(5)
 
 
 def test_what_does_not_fit_raises(sharp):
     hole = sharp.copy()
     hole[3, 4, 5] = np.nan
     with pytest.raises(ValueError, match="fixed is .* should be"):
-        register.rigid(sharp, sharp[:, 1:])
+        registration.rigid(sharp, sharp[:, 1:])
     with pytest.raises(ValueError, match="3 axes"):
-        register.register(sharp[0], sharp[0], progress=False)
+        registration.register(sharp[0], sharp[0], progress=False)
     with pytest.raises(ValueError, match="16 voxels"):
-        register.rigid(sharp[:15], sharp[:15])
+        registration.rigid(sharp[:15], sharp[:15])
     with pytest.raises(ValueError, match="finite"):
-        register.rigid(sharp, hole)
+        registration.rigid(sharp, hole)
     with pytest.raises(ValueError, match="mask"):
-        register.rigid(sharp, sharp, np.zeros(SHAPE, bool))
+        registration.rigid(sharp, sharp, np.zeros(SHAPE, bool))
     with pytest.raises(ValueError, match="displacement"):
-        register.apply(sharp, shift(0, 0, 0)[:2])
+        registration.apply(sharp, shift(0, 0, 0)[:2])
     with pytest.raises(ValueError, match="true"):
-        register.residual(shift(0, 0, 0), shift(0, 0, 0)[:, 1:])
+        registration.residual(shift(0, 0, 0), shift(0, 0, 0)[:, 1:])
     with pytest.raises(ValueError, match="smooth"):
-        register.demons(sharp, sharp, smooth=0)
+        registration.demons(sharp, sharp, smooth=0)

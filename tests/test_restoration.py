@@ -6,11 +6,14 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from srlib import losses, models, nanoct, prepare, restore, train
+from srlib import losses, models, training
+from srlib.data import normalization
+from srlib.inference import restoration
 from srlib.models import PatchCritic, RestorationUNet
-from srlib.train.supervised import one_cycle
+from srlib.synthetic import nanoct
+from srlib.training.supervised import one_cycle
 
-TINY = train.RestorationRecipe(steps=4, crop=32, batch=2, width=8)
+TINY = training.RestorationRecipe(steps=4, crop=32, batch=2, width=8)
 
 
 def slices(n: int = 6, edge: int = 48, seed: int = 0) -> np.ndarray:
@@ -18,9 +21,9 @@ def slices(n: int = 6, edge: int = 48, seed: int = 0) -> np.ndarray:
     return np.clip(0.4 * rng.standard_normal((n, edge, edge)), -1, 1).astype(np.float32)
 
 
-def tiny_pairs() -> train.Pairs:
+def tiny_pairs() -> training.Pairs:
     hq = slices()
-    return train.Pairs(0.5 * hq, hq, np.ones(hq.shape[1:], bool))
+    return training.Pairs(0.5 * hq, hq, np.ones(hq.shape[1:], bool))
 
 
 @pytest.fixture
@@ -103,11 +106,11 @@ def test_in15_each_way_up_keeps_the_size(upsample):
         (lambda: RestorationUNet(10), "multiple of 8"),
         (lambda: RestorationUNet(upsample="linear"), "subpixel"),
         (lambda: RestorationUNet(8)(torch.zeros(1, 1, 30, 32), torch.ones(1)), "multiples of 8"),
-        (lambda: train.Pairs(slices(), slices(5), np.ones((48, 48), bool)), "alike"),
-        (lambda: train.Pairs(2 * slices(), slices(), np.ones((48, 48), bool)), r"in \[-1, 1\]"),
-        (lambda: train.Pairs(slices(), slices(), np.zeros((48, 48), bool)), "empty"),
+        (lambda: training.Pairs(slices(), slices(5), np.ones((48, 48), bool)), "alike"),
+        (lambda: training.Pairs(2 * slices(), slices(), np.ones((48, 48), bool)), r"in \[-1, 1\]"),
+        (lambda: training.Pairs(slices(), slices(), np.zeros((48, 48), bool)), "empty"),
         (lambda: tiny_pairs().draw(1, 64, torch.Generator()), "larger than a slice"),
-        (lambda: train.fit_restorer(tiny_pairs(), "diffusion"), "InDI, CNN, GAN"),
+        (lambda: training.fit_restorer(tiny_pairs(), "diffusion"), "InDI, CNN, GAN"),
     ],
 )
 def test_what_cannot_be_is_refused(call, words):
@@ -135,7 +138,7 @@ def test_in10_both_slices_are_turned_alike():
     assert torch.allclose(lq, 0.5 * hq) and weight.min() == 1
     assert lq.shape == hq.shape == weight.shape == (40, 1, 32, 32)
     ramp = np.broadcast_to(np.linspace(-1, 1, 48, dtype=np.float32), (6, 48, 48)).copy()
-    _, hq, _ = train.Pairs(ramp, ramp, np.ones((48, 48), bool)).draw(
+    _, hq, _ = training.Pairs(ramp, ramp, np.ones((48, 48), bool)).draw(
         40, 32, torch.Generator().manual_seed(0)
     )
     ways = {
@@ -143,7 +146,7 @@ def test_in10_both_slices_are_turned_alike():
         for x in hq
     }
     assert ways == {(1, 0), (-1, 0), (0, 1), (0, -1)}
-    straight = train.Pairs(ramp, ramp, np.ones((48, 48), bool), turn=False)
+    straight = training.Pairs(ramp, ramp, np.ones((48, 48), bool), turn=False)
     assert (straight.draw(40, 32, torch.Generator().manual_seed(0))[1].diff(dim=-1) > 0).all()
 
 
@@ -154,15 +157,15 @@ def test_in11_the_rate_rises_and_falls_once():
     assert all(np.diff(rates[:top]) > 0) and all(np.diff(rates[top:]) < 0) and rates[-1] < 0.01
 
 
-@pytest.mark.parametrize("method", train.METHODS)
+@pytest.mark.parametrize("method", training.METHODS)
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(method, tmp_path):
     how = dict(recipe=TINY, device="cpu", progress=False)
-    whole = train.fit_restorer(tiny_pairs(), method, 1, **how)
+    whole = training.fit_restorer(tiny_pairs(), method, 1, **how)
 
     class Killed(Exception):
         pass
 
-    class Dying(train.Pairs):
+    class Dying(training.Pairs):
         left = 2
 
         def draw(self, *arguments):
@@ -174,16 +177,16 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(method, tmp_path):
     hq = slices()
     path = tmp_path / "c.checkpoint"
     with pytest.raises(Killed):
-        train.fit_restorer(
+        training.fit_restorer(
             Dying(0.5 * hq, hq, np.ones((48, 48), bool)), method, 1, out=path, save_every=1, **how
         )
-    again = train.fit_restorer(tiny_pairs(), method, 1, out=path, save_every=1, **how)
+    again = training.fit_restorer(tiny_pairs(), method, 1, out=path, save_every=1, **how)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
     assert whole.meta["losses"] == again.meta["losses"]
     other = {"InDI": "CNN", "CNN": "InDI", "GAN": "CNN"}[method]
-    with pytest.raises(ValueError, match="another training"):
-        train.fit_restorer(tiny_pairs(), other, 1, out=path, **how)
+    with pytest.raises(ValueError, match="another recipe, seed or data"):
+        training.fit_restorer(tiny_pairs(), other, 1, out=path, **how)
     assert whole.meta["method"] == method and len(whole.meta["losses"]) == TINY.steps
 
 
@@ -191,11 +194,13 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(method, tmp_path):
 def test_in16_a_training_learns_to_undo_a_known_damage():
     """Half the contrast: InDI and the CNN give it back, and without training nothing does."""
     hq = slices(8)
-    pairs = train.Pairs(0.5 * hq, hq, np.ones((48, 48), bool))
-    recipe = train.RestorationRecipe(steps=150, crop=32, batch=4, width=8, rate=2e-3, average=0.9)
+    pairs = training.Pairs(0.5 * hq, hq, np.ones((48, 48), bool))
+    recipe = training.RestorationRecipe(
+        steps=150, crop=32, batch=4, width=8, rate=2e-3, average=0.9
+    )
     for method, steps in (("InDI", 4), ("CNN", 1)):
-        model = train.fit_restorer(pairs, method, 0, recipe, "cpu", progress=False)
-        error = np.abs(restore.restore(model, 0.5 * hq, steps) - hq).mean()
+        model = training.fit_restorer(pairs, method, 0, recipe, "cpu", progress=False)
+        error = np.abs(restoration.restore(model, 0.5 * hq, steps) - hq).mean()
         assert error < 0.5 * np.abs(0.5 * hq - hq).mean(), method
 
 
@@ -221,16 +226,16 @@ def test_in17_a_perfect_network_gives_the_answer_in_any_number_of_steps():
     answer, measured = slices(2)
     for steps in (1, 3, 8):
         model = Perfect(answer)
-        assert np.allclose(restore.restore(model, measured, steps), answer, atol=1e-6)
+        assert np.allclose(restoration.restore(model, measured, steps), answer, atol=1e-6)
         assert model.times == pytest.approx([1 - k / steps for k in range(steps)], abs=1e-5)
 
 
 def test_in17_a_path_leads_straight_to_a_perfect_answer():
     answer, measured = slices(2)
-    found = list(restore.path(Perfect(answer), measured, 4))
+    found = list(restoration.path(Perfect(answer), measured, 4))
     for k, image in enumerate(found, 1):
         assert np.allclose(image, answer * k / 4 + measured * (1 - k / 4), atol=1e-6)
-    early = restore.restore(Perfect(answer), measured, 4, stop=2)
+    early = restoration.restore(Perfect(answer), measured, 4, stop=2)
     assert np.allclose(early, found[1])
 
 
@@ -238,17 +243,17 @@ def test_in17_one_step_is_plain_regression(network):
     image = slices(1, 40)[0]
     with torch.inference_mode():
         plain = network(torch.from_numpy(image)[None, None], torch.ones(1))[0, 0].float().numpy()
-    assert np.allclose(restore.restore(network, image, 1), plain, atol=0.02)  # bf16
+    assert np.allclose(restoration.restore(network, image, 1), plain, atol=0.02)  # bf16
 
 
 @pytest.mark.parametrize("shape", [(90, 70), (61, 113)])
 def test_in17_tiles_give_the_same_pixels(network, shape):
     image = np.clip(0.3 * np.random.default_rng(0).standard_normal(shape), -1, 1)
-    whole = restore.restore(network, image, 2)
-    tiled = restore.restore(network, image, 2, tile=24)
+    whole = restoration.restore(network, image, 2)
+    tiled = restoration.restore(network, image, 2, tile=24)
     assert whole.shape == shape
     assert np.abs(tiled - whole).max() < 0.02  # rounding of bf16; a wrong halo gives 0.1 and more
-    stack = restore.restore(network, np.stack([image, image[::-1]]), 2)
+    stack = restoration.restore(network, np.stack([image, image[::-1]]), 2)
     assert np.allclose(stack[0], whole, atol=0.02)
 
 
@@ -264,7 +269,7 @@ def test_in17_tiles_give_the_same_pixels(network, shape):
 )
 def test_an_image_or_steps_that_cannot_be_are_refused(network, image, how, words):
     with pytest.raises(ValueError, match=words):
-        restore.restore(network, image, **how)
+        restoration.restore(network, image, **how)
 
 
 # Diffusion
@@ -281,7 +286,7 @@ class Known(nn.Module):
 
     def forward(self, pair, s):
         self.calls += 1
-        a, b = restore.noise_level(s)
+        a, b = restoration.noise_level(s)
         mean = 0.6 * pair[:, 1:]
         return mean + 0.04 * a / (0.04 * a**2 + b**2) * (pair[:, :1] - a * mean)
 
@@ -289,26 +294,28 @@ class Known(nn.Module):
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_in31_a_diffusion_draws_from_what_fits_the_measurement(eta):
     model, y = Known(), np.full((64, 64), 0.5, np.float32)
-    found = restore.diffuse(model, y, 100, seed=3, eta=eta)
+    found = restoration.diffuse(model, y, 100, seed=3, eta=eta)
     assert model.calls == 100 and found.shape == y.shape
     assert found.mean() == pytest.approx(0.3, abs=0.02) and found.std() == pytest.approx(
         0.2, rel=0.1
     )
-    again, other = (restore.diffuse(model, y, 8, seed=k, eta=eta) for k in (3, 4))
-    assert np.array_equal(again, restore.diffuse(model, y, 8, seed=3, eta=eta))
+    again, other = (restoration.diffuse(model, y, 8, seed=k, eta=eta) for k in (3, 4))
+    assert np.array_equal(again, restoration.diffuse(model, y, 8, seed=3, eta=eta))
     assert not np.allclose(again, other, atol=0.05)
     with pytest.raises(ValueError, match="1 or more"):
-        restore.diffuse(model, y, 0)
+        restoration.diffuse(model, y, 0)
 
 
 @pytest.mark.slow
 def test_in31_a_diffusion_learns_to_undo_a_known_damage():
     hq = gaussian_filter(slices(8), (0, 4, 4), mode="wrap")
     hq = np.clip(0.5 * hq / hq.std(), -1, 1)
-    pairs = train.Pairs(0.3 * hq, hq, np.ones((48, 48), bool))
-    recipe = train.RestorationRecipe(steps=500, crop=32, batch=8, width=8, rate=3e-3, average=0.9)
-    model = train.fit_diffusion(pairs, 0, recipe, "cpu", progress=False)
-    error = np.abs(restore.diffuse(model, 0.3 * hq, 32) - hq).mean()
+    pairs = training.Pairs(0.3 * hq, hq, np.ones((48, 48), bool))
+    recipe = training.RestorationRecipe(
+        steps=500, crop=32, batch=8, width=8, rate=3e-3, average=0.9
+    )
+    model = training.fit_diffusion(pairs, 0, recipe, "cpu", progress=False)
+    error = np.abs(restoration.diffuse(model, 0.3 * hq, 32) - hq).mean()
     assert error < 0.8 * np.abs(0.3 * hq - hq).mean()
     assert model.meta["method"] == "diffusion" and len(model.meta["losses"]) == 500
 
@@ -318,8 +325,8 @@ def test_in31_a_diffusion_learns_to_undo_a_known_damage():
 
 def test_in04_equalised_values_are_uniform():
     rng = np.random.default_rng(0)
-    volume, mask = rng.gamma(2, size=(3, 40, 40)), prepare.disc(40)
-    flat = prepare.equalised(volume, mask)[:, mask]
+    volume, mask = rng.gamma(2, size=(3, 40, 40)), normalization.disc(40)
+    flat = normalization.equalised(volume, mask)[:, mask]
     assert np.abs(np.quantile(flat, [0.1, 0.5, 0.9]) - [-0.8, 0, 0.8]).max() < 0.01
     order = np.argsort(volume[:, mask].ravel())
     assert (np.diff(flat.ravel()[order]) >= 0).all()
@@ -327,42 +334,42 @@ def test_in04_equalised_values_are_uniform():
 
 def test_in05_a_fine_voxel_lies_where_its_centre_does():
     ramp = np.arange(20.0)[:, None, None] * np.ones((1, 8, 8))
-    fine = prepare.upscaled(ramp)
+    fine = normalization.upscaled(ramp)
     assert fine.shape == (40, 16, 16)
     assert np.allclose(fine[8:-8, 4, 4], (np.arange(40) / 2 - 0.25)[8:-8], atol=2e-3)
 
 
 def test_in09_no_slice_is_near_another_part():
-    found = prepare.parts(104)
+    found = nanoct.parts(104)
     assert [s.stop - s.start for s in found.values()] == [54, 10, 10]
-    assert found["choose"].start - found["train"].stop == prepare.GAP
-    assert found["judge"].start - found["choose"].stop == prepare.GAP - prepare.BEYOND
+    assert found["choose"].start - found["train"].stop == nanoct.GAP
+    assert found["judge"].start - found["choose"].stop == nanoct.GAP - nanoct.BEYOND
     with pytest.raises(ValueError, match="too few"):
-        prepare.parts(50)
+        nanoct.parts(50)
 
 
 def test_limits_are_of_the_mask_and_bad_volumes_are_refused():
     volume = np.zeros((2, 20, 20))
     volume[:, 10, 10], volume[:, 0, 0] = 1, 99
-    low, high = prepare.limits(volume, prepare.disc(20), cut=0)
+    low, high = normalization.limits(volume, normalization.disc(20), cut=0)
     assert (low, high) == (0, 1)
-    assert prepare.scaled(volume, (low, high)).max() == 1
+    assert normalization.scaled(volume, (low, high)).max() == 1
     with pytest.raises(ValueError, match="one grey value"):
-        prepare.limits(np.ones((2, 20, 20)), prepare.disc(20))
+        normalization.limits(np.ones((2, 20, 20)), normalization.disc(20))
     with pytest.raises(ValueError, match="NaN"):
-        prepare.limits(np.full((2, 20, 20), np.nan), prepare.disc(20))
+        normalization.limits(np.full((2, 20, 20), np.nan), normalization.disc(20))
 
 
 def test_in07_a_pair_is_registered_better_than_not():
     (state,) = nanoct.cell(2, shape=(64, 288, 288), progress=False, folder=None)
-    plain = prepare.pair(state, registered=False)
-    found = prepare.pair(state, progress=False)
+    plain = nanoct.pair(state, registered=False)
+    found = nanoct.pair(state, progress=False)
     assert found.residual < 0.4 * plain.residual
     assert found.lq.shape == found.hq.shape == found.truth.shape == found.labels.shape
 
-    def error(of: prepare.Pair) -> float:
+    def error(of: nanoct.Pair) -> float:
         return float(np.abs(of.lq - of.truth)[:, of.mask].mean())
 
     assert error(found) < error(plain)
     with pytest.raises(ValueError, match="no HQ scan"):
-        prepare.pair(nanoct.State(*[None] * 6))
+        nanoct.pair(nanoct.State(*[None] * 6))

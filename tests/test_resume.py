@@ -15,9 +15,11 @@ import pytest
 from streaming import LR, TARGETS, WHOLE, model, names, read, write
 from test_infer import labels
 
-from srlib import infer, journal, models, outputs
-from srlib.journal import Journal
-from srlib.stream import superres_to_file
+from srlib import models
+from srlib.data import io
+from srlib.inference import journal, superres, tiling
+from srlib.inference.journal import Journal
+from srlib.inference.streaming import superres_to_file
 
 pytest_plugins = ("streaming",)  # its fixtures
 
@@ -58,11 +60,11 @@ def test_a_run_without_a_tile_leaves_nothing(interrupted, target):
     "owner, name, call, lost",
     [
         (Journal, "begin", 1, 18),
-        (outputs, "create", 1, 18),
-        (outputs, "reopen", 1, 18),
+        (io, "create", 1, 18),
+        (io, "reopen", 1, 18),
         (Journal, "is_ours", 5, 17),
         (Journal, "_note", 4, 16),
-        (outputs, "sync", 4, 17),
+        (io, "sync", 4, 17),
     ],
 )
 def test_no_moment_of_an_interruption_harms(
@@ -144,14 +146,15 @@ def test_a_chunk_that_was_cut_short_is_removed(interrupted):
 
 KILLED = """
 import sys, time
-from srlib import infer, journal, models, outputs, stream
+from srlib import models
+from srlib.inference import journal, streaming, tiling
 
-def slow(*args, real=infer.tile_at, **options):
+def slow(*args, real=tiling.tile_at, **options):
     time.sleep(0.1)
     return real(*args, **options)
 
-infer.tile_at, journal.FLUSH_EVERY = slow, 0
-stream.superres_to_file(models.load(sys.argv[1]), sys.argv[2], sys.argv[3], 5, 4)
+tiling.tile_at, journal.FLUSH_EVERY = slow, 0
+streaming.superres_to_file(models.load(sys.argv[1]), sys.argv[2], sys.argv[3], 5, 4)
 """
 
 
@@ -211,7 +214,7 @@ def test_a_journal_that_is_no_journal_is_ignored(interrupted, made, content, tar
 @TARGETS
 def test_a_journal_without_its_output_is_ignored(interrupted, made, target):
     arguments = interrupted(target, 5)
-    outputs.remove(arguments[2].with_name(f".partial-sr{target}"))
+    io.remove(arguments[2].with_name(f".partial-sr{target}"))
     assert np.array_equal(read(superres_to_file(*arguments)), WHOLE) and made.calls == 18
 
 
@@ -238,8 +241,8 @@ def test_another_run_starts_afresh(interrupted, made, change, target):
     else:
         crop = 2
     superres_to_file(net, lr_path, out, seed, tile, crop)
-    assert made.calls == len(infer.corners(LR.shape, tile, crop))
-    assert np.array_equal(read(out), infer.superres(net, lr, seed, tile, crop))
+    assert made.calls == len(tiling.corners(LR.shape, tile, crop))
+    assert np.array_equal(read(out), superres.superres(net, lr, seed, tile, crop))
     assert names(out.parent) == [out.name]
 
 
@@ -256,7 +259,7 @@ def test_a_tile_is_noted_after_it_is_on_disk(tmp_path, lr_path, made, monkeypatc
 
         monkeypatch.setattr(owner, name, looked)
 
-    spy(*((np.memmap, "flush") if target == ".tif" else (outputs, "sync")))
+    spy(*((np.memmap, "flush") if target == ".tif" else (io, "sync")))
     monkeypatch.setattr(journal, "FLUSH_EVERY", 0)
     superres_to_file(model(), lr_path, out, 5, 4)
     assert sorted(set(seen))[-18:] == [(n + 1, n) for n in range(18)]

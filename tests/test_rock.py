@@ -7,14 +7,15 @@ import pytest
 import torch
 from scipy.ndimage import label
 
-from srlib import metrics, rock, train
-from srlib.losses import share_loss, voxelwise_loss
-from srlib.relabel import vote
+from srlib import metrics, training
+from srlib.data import majority_filter
+from srlib.losses import local_fraction_loss, voxelwise_loss
+from srlib.synthetic import sandstone
 
 
 @pytest.fixture(scope="module")
 def case():
-    return rock.case("twin", 0, edge=24, images=6, image_edge=48)
+    return sandstone.case("twin", 0, edge=24, images=6, image_edge=48)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,8 @@ def fine_pores(labels: np.ndarray) -> int:
 
 
 def test_sy6_is_a_function_of_its_seed(case):
-    again = rock.case("twin", 0, edge=24, images=6, image_edge=48)
-    other = rock.case("twin", 1, edge=24, images=6, image_edge=48)
+    again = sandstone.case("twin", 0, edge=24, images=6, image_edge=48)
+    other = sandstone.case("twin", 1, edge=24, images=6, image_edge=48)
     assert np.array_equal(case.truth, again.truth) and np.array_equal(case.hr[3], again.hr[3])
     assert not np.array_equal(case.truth, other.truth)
     assert case.truth.shape == (192,) * 3 and case.lr.shape == (24,) * 3
@@ -45,7 +46,7 @@ def test_sy6_is_a_function_of_its_seed(case):
 def test_sy6_minerals_as_x_rays_find_them(case):
     """X-ray diffraction: quartz 71.1, feldspar 15.1, clay 4.8 %: 0.78, 0.17, 0.05 of the three."""
     of = metrics.volume_fractions(np.stack(case.hr), 4)
-    assert of[0] == pytest.approx(rock.POROSITY, abs=0.04)
+    assert of[0] == pytest.approx(sandstone.POROSITY, abs=0.04)
     assert of[1:] / of[1:].sum() == pytest.approx([0.78, 0.17, 0.05], abs=0.04)
 
 
@@ -61,7 +62,7 @@ def test_sy6_the_scan_mixes_up_quartz_and_feldspar(case, block):
     coarse, grain = block(case.lr), np.isin(case.truth, (1, 2))
     both = grain & np.isin(coarse, (1, 2))
     assert 0.09 < (coarse != case.truth)[both].mean() < 0.16
-    clear = block(rock.scan(case.truth, 0, mixed_up=0.0))
+    clear = block(sandstone.scan(case.truth, 0, mixed_up=0.0))
     both = grain & np.isin(clear, (1, 2))
     assert (clear != case.truth)[both].mean() < 0.03
     assert (coarse == 0)[case.truth == 0].mean() > 0.75, "pores are where they are"
@@ -69,16 +70,16 @@ def test_sy6_the_scan_mixes_up_quartz_and_feldspar(case, block):
 
 def test_sy6_the_scan_misses_fine_pores(case, block):
     assert fine_pores(case.truth) > 20 * (fine_pores(block(case.lr)) + 1)
-    deep = rock.parts(np.full((16, 16), -99.0, np.float32), 0)
+    deep = sandstone.parts(np.full((16, 16), -99.0, np.float32), 0)
     assert set(np.unique(deep)) <= {1, 2, 3, 5}, "deep in the grains there is no open pore"
 
 
 def test_sy6_clay_has_pores_that_the_scan_takes_for_clay():
     distance = np.zeros((20, 20, 20), np.float32)  # all of it is a grain surface
-    found = rock.parts(distance, 3)
+    found = sandstone.parts(distance, 3)
     clay = np.isin(found, (3, 4))
-    assert (found[clay] == 4).mean() == pytest.approx(rock.CLAY_PORES, abs=0.05)
-    coarse = rock.scan(found, 3)
+    assert (found[clay] == 4).mean() == pytest.approx(sandstone.CLAY_PORES, abs=0.05)
+    coarse = sandstone.scan(found, 3)
     whole = clay.reshape(20, 8, 20, 8, 20, 8).mean((1, 3, 5)) > 0.9
     assert (coarse[whole] == 3).mean() > 0.99
 
@@ -86,16 +87,16 @@ def test_sy6_clay_has_pores_that_the_scan_takes_for_clay():
 def test_sy6_slabs_fit_without_a_step():
     rng = np.random.default_rng(0)
     values = rng.standard_normal((40, 6, 6)).astype(np.float32)
-    whole = rock.enlarged(values, slice(0, 40))
-    halves = [rock.enlarged(values, slice(a, b)) for a, b in ((0, 16), (16, 32), (32, 40))]
+    whole = sandstone.enlarged(values, slice(0, 40))
+    halves = [sandstone.enlarged(values, slice(a, b)) for a, b in ((0, 16), (16, 32), (32, 40))]
     assert np.allclose(np.concatenate(halves), whole, atol=1e-5)
 
 
 def test_distance_of_a_part_is_that_of_the_whole():
     rng = np.random.default_rng(1)
     pore = rng.random((60, 50, 50)) > 0.7
-    whole = rock.distance(pore, (slice(0, 60), slice(0, 50), slice(0, 50)))
-    part = rock.distance(pore, (slice(20, 30), slice(15, 25), slice(20, 30)))
+    whole = sandstone.distance(pore, (slice(0, 60), slice(0, 50), slice(0, 50)))
+    part = sandstone.distance(pore, (slice(20, 30), slice(15, 25), slice(20, 30)))
     assert np.allclose(part, whole[20:30, 15:25, 20:30], atol=1e-4)
     assert (np.sign(whole) == np.where(pore, 1, -1)).mean() > 0.7
 
@@ -110,14 +111,14 @@ def test_distance_of_a_part_is_that_of_the_whole():
 )
 def test_impossible_rocks_are_refused(wrong, says):
     with pytest.raises(ValueError, match=says):
-        rock.case(**wrong)
+        sandstone.case(**wrong)
 
 
 def test_the_real_pore_space_must_be_there(monkeypatch, tmp_path):
-    monkeypatch.setattr(rock, "find_file", lambda name: None)
+    monkeypatch.setattr(sandstone, "find_file", lambda name: None)
     with pytest.raises(ValueError, match="data/download.py rock"):
-        rock.pore_space("real")
-    assert rock.pore_space("auto")[1] == "twin"
+        sandstone.pore_space("real")
+    assert sandstone.pore_space("auto")[1] == "twin"
 
 
 def blocks(labels: np.ndarray) -> torch.Tensor:
@@ -151,16 +152,18 @@ def test_rk05_the_shares_of_mixed_up_phases_count():
     fine[0, 0, 0] = fine[0, 0, 7] = 0
     sr, coarse = enlarged(fine), fine.copy()
     half = (sr, blocks(coarse).float(), 8, (1, 2), 0.0, 4)
-    assert share_loss(*half).item() == pytest.approx(0)
+    assert local_fraction_loss(*half).item() == pytest.approx(0)
     for z in (0, 1):  # 8 of 63 voxels of either are taken for the other
         coarse[1:3, z, :2] = 2
         coarse[1:3, z, 6:] = 1
     seen = (sr, blocks(coarse).float(), 8, (1, 2), 8 / 63, 4)
-    assert share_loss(*seen).item() == pytest.approx(0, abs=1e-12), "the mean is right"
-    assert share_loss(*seen[:4], 0.0, 4).item() == pytest.approx((2 * 8 / 64) ** 2)
+    assert local_fraction_loss(*seen).item() == pytest.approx(0, abs=1e-12), "the mean is right"
+    assert local_fraction_loss(*seen[:4], 0.0, 4).item() == pytest.approx((2 * 8 / 64) ** 2)
     wrong = enlarged(np.where(fine == 2, 1, fine))
-    assert share_loss(wrong, *half[1:]).item() == pytest.approx((2 * 63 / 64) ** 2 / 2)
-    assert share_loss(sr, *half[1:5], 99).item() == pytest.approx(0), "a block is no larger"
+    assert local_fraction_loss(wrong, *half[1:]).item() == pytest.approx((2 * 63 / 64) ** 2 / 2)
+    assert local_fraction_loss(sr, *half[1:5], 99).item() == pytest.approx(0), (
+        "a block is no larger"
+    )
 
 
 def test_rk05_mixed_up_phases_are_merged_where_the_scan_is_trusted(case):
@@ -168,9 +171,9 @@ def test_rk05_mixed_up_phases_are_merged_where_the_scan_is_trusted(case):
     assert set(np.unique(lr)) == {0, 1, 3}
     assert phase_map[2].tolist() == [0, 1, 0, 0]
     reference = metrics.reference_statistics(case.hr)
-    sharp = train.quality(case.truth, case.lr, case, reference)["lost"]
+    sharp = training.quality(case.truth, case.lr, case, reference)["lost"]
     case.mixed_up = None
-    plain = train.quality(case.truth, case.lr, case, reference)["lost"]
+    plain = training.quality(case.truth, case.lr, case, reference)["lost"]
     case.mixed_up = (1, 2, 0.11)
     assert sharp < plain - 0.05, "the truth is not blamed for what the scan mixes up"
 
@@ -192,8 +195,8 @@ def test_most_mixed_takes_of_each_group_the_cube_of_most_entropy():
 
 def test_windows_of_the_recipe_are_more_mixed_than_those_of_chance(case):
     def mean_entropy(rich: int) -> float:
-        recipe = train.Recipe(rich=rich, window=48, width=4, noise_channels=1)
-        trainer = train.adversarial.Trainer(case, recipe, 0, torch.device("cpu"))
+        recipe = training.Recipe(rich=rich, window=48, width=4, noise_channels=1)
+        trainer = training.SuperResTrainer(case, recipe, 0, torch.device("cpu"))
         cubes = [trainer.inputs(torch.Generator().manual_seed(k))[0] for k in range(20)]
         return float(torch.special.entr(torch.cat(cubes).mean((2, 3, 4))).sum(1).mean())
 
@@ -201,8 +204,8 @@ def test_windows_of_the_recipe_are_more_mixed_than_those_of_chance(case):
 
 
 def test_rk16_without_a_critic_no_score_is_followed(case):
-    recipe = train.Recipe(critic_steps=0, width=4, window=32, slices=2)
-    trainer = train.adversarial.Trainer(case, recipe, 0, torch.device("cpu"))
+    recipe = training.Recipe(critic_steps=0, width=4, window=32, slices=2)
+    trainer = training.SuperResTrainer(case, recipe, 0, torch.device("cpu"))
     before = [p.clone() for p in trainer.critics[0].parameters()]
     log = trainer.step()
     assert log["style"] == 0 and log["gap"] == 0
@@ -211,20 +214,20 @@ def test_rk16_without_a_critic_no_score_is_followed(case):
 
 
 def test_the_laptop_profile_knows_what_the_scan_mixes_up(case):
-    changes = train.recipe.laptop_changes(case)
+    changes = training.laptop_changes(case)
     assert changes["shares"] == 1000 and changes["rich"] == 4
-    assert train.Recipe(**changes).gate == 0.02
+    assert training.Recipe(**changes).gate == 0.02
 
 
 def test_another_pore_space_can_be_given():
-    flat = rock.pore_space("twin", 0)[0][::2]
-    made = rock.case(flat, 0, edge=16, images=1, image_edge=16)
+    flat = sandstone.pore_space("twin", 0)[0][::2]
+    made = sandstone.case(flat, 0, edge=16, images=1, image_edge=16)
     assert made.truth.shape == (128,) * 3 and abs((made.lr == 0).mean() - flat.mean()) < 0.1
 
 
 def test_rk12_a_vote_of_neighbours_corrects_what_noise_decided(case, block):
     def wrong(lr: np.ndarray) -> float:
-        return metrics.mixed_up(block(lr), case.truth, rock.PAIR)
+        return metrics.confused_fraction(block(lr), case.truth, sandstone.PAIR)
 
     clean = case.cleaned()
     assert wrong(clean.lr) < 0.4 * wrong(case.lr)
@@ -240,19 +243,19 @@ def test_rk12_a_vote_of_neighbours_corrects_what_noise_decided(case, block):
 def test_a_vote_without_noise_changes_little_and_of_nothing_nothing():
     halves = np.ones((12, 12, 12), np.uint8)
     halves[6:] = 2
-    assert np.array_equal(vote(halves, (1, 2), 0.0), halves)
-    assert np.array_equal(vote(halves, (0, 3), 0.1), halves)
+    assert np.array_equal(majority_filter(halves, (1, 2), 0.0), halves)
+    assert np.array_equal(majority_filter(halves, (0, 3), 0.1), halves)
     for impossible in (((1, 1), 0.1), ((1, 2), 0.5), ((1, 2), 0.1, 0.0)):
         with pytest.raises(ValueError, match="pair must be two phases, wrong a share"):
-            vote(halves, *impossible)
+            majority_filter(halves, *impossible)
 
 
 def test_the_recipe_makes_texture_of_noise_and_a_pattern_has_a_price(case):
     how = dict(width=4, window=48, slices=2, critic_steps=0, norm=True, fine_noise=True)
 
     def after_a_step(**more) -> torch.nn.Module:
-        trainer = train.adversarial.Trainer(
-            case, train.Recipe(**how | more), 0, torch.device("cpu")
+        trainer = training.SuperResTrainer(
+            case, training.Recipe(**how | more), 0, torch.device("cpu")
         )
         trainer.step()
         return trainer.generator

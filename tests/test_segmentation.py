@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from srlib import models, train
-from srlib.metrics import borders
+from srlib import models, training
+from srlib.metrics import segmentation
 
 
 def discs(n: int = 64, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -71,14 +71,16 @@ def test_the_network_refuses_sizes(shape):
 def test_it_learns_discs_and_the_same_seed_learns_the_same():
     grey, labels = discs()
     how = dict(steps=40, width=8, progress=False)
-    model = train.fit_segmenter(grey, labels, seed=1, **how)
+    model = training.fit_segmenter(grey, labels, seed=1, **how)
     new, truth = discs(seed=5)
-    found = train.segment(model, new)
+    found = training.segment(model, new)
     assert found.dtype == np.uint8 and found.shape == new.shape
-    assert borders.dice(found == 1, truth == 1) > 0.9
-    again = train.fit_segmenter(grey, labels, seed=1, **how)
+    assert segmentation.dice(found == 1, truth == 1) > 0.9
+    again = training.fit_segmenter(grey, labels, seed=1, **how)
     assert again.meta["losses"] == model.meta["losses"]
-    assert train.fit_segmenter(grey, labels, seed=2, **how).meta["losses"] != model.meta["losses"]
+    assert (
+        training.fit_segmenter(grey, labels, seed=2, **how).meta["losses"] != model.meta["losses"]
+    )
 
 
 def test_pixels_outside_of_the_mask_teach_nothing():
@@ -87,11 +89,11 @@ def test_pixels_outside_of_the_mask_teach_nothing():
     mask[:, :40] = True
     other = np.where(mask, labels, 1 - labels)
     how = dict(steps=3, width=4, progress=False)
-    first, second = (train.fit_segmenter(grey, y, mask, **how) for y in (labels, other))
+    first, second = (training.fit_segmenter(grey, y, mask, **how) for y in (labels, other))
     assert first.meta["losses"] == second.meta["losses"]
-    assert first.meta["losses"] != train.fit_segmenter(grey, labels, **how).meta["losses"]
+    assert first.meta["losses"] != training.fit_segmenter(grey, labels, **how).meta["losses"]
     unknown = np.where(mask, labels, 7)
-    train.fit_segmenter(grey, unknown, mask, **how)
+    training.fit_segmenter(grey, unknown, mask, **how)
 
 
 def test_segment_works_on_any_size_and_on_a_finer_grid():
@@ -105,9 +107,9 @@ def test_segment_works_on_any_size_and_on_a_finer_grid():
             join.weight[0, 4 if join.in_channels == 8 else 8, 1, 1] = 2  # a gate of 1/2
         model.last.weight[0, 0] = 1
     ramp = np.tile(np.array([-1, -1, -0.6, 0.2, 1], np.float32), (3, 1))
-    signs = train.segment(model, ramp)
+    signs = training.segment(model, ramp)
     assert signs.tolist() == [[1, 1, 1, 0, 0]] * 3
-    fine = train.segment(model, ramp[None], scale=2)
+    fine = training.segment(model, ramp[None], scale=2)
     assert fine.shape == (1, 6, 10)
     assert fine[0].tolist() == [[1] * 6 + [0] * 4] * 6
 
@@ -129,7 +131,7 @@ def test_segment_works_on_any_size_and_on_a_finer_grid():
 def test_what_does_not_fit_is_refused(change, words):
     given = dict(images=np.zeros((32, 32)), labels=np.zeros((32, 32), np.uint8)) | change
     with pytest.raises(ValueError, match=words):
-        train.fit_segmenter(**given, steps=1, width=4, progress=False)
+        training.fit_segmenter(**given, steps=1, width=4, progress=False)
 
 
 def test_segment_refuses_bad_images():
@@ -140,7 +142,7 @@ def test_segment_refuses_bad_images():
         (np.zeros((16, 16)), 0, "whole number"),
     ):
         with pytest.raises(ValueError, match=words):
-            train.segment(model, image, scale)
+            training.segment(model, image, scale)
 
 
 # The measures
@@ -152,28 +154,28 @@ def half(edge: int, high: int = 8, wide: int = 12) -> np.ndarray:
 
 
 def test_dice_of_two_halves():
-    assert borders.dice(half(5), half(8)) == pytest.approx(2 * 5 / 13)
-    assert borders.dice(half(8), half(5)) == borders.dice(half(5), half(8))
+    assert segmentation.dice(half(5), half(8)) == pytest.approx(2 * 5 / 13)
+    assert segmentation.dice(half(8), half(5)) == segmentation.dice(half(5), half(8))
     mask = half(6)
-    assert borders.dice(half(5), half(8), mask) == pytest.approx(2 * 5 / 11)
-    assert borders.dice(half(0), half(0)) == 1 and borders.dice(half(0), half(3)) == 0
+    assert segmentation.dice(half(5), half(8), mask) == pytest.approx(2 * 5 / 11)
+    assert segmentation.dice(half(0), half(0)) == 1 and segmentation.dice(half(0), half(3)) == 0
 
 
 def test_distances_from_a_straight_edge():
-    far = borders.edge_distance(half(5))
+    far = segmentation.edge_distance(half(5))
     assert far[3].tolist() == [4.5, 3.5, 2.5, 1.5, 0.5, -0.5, -1.5, -2.5, -3.5, -4.5, -5.5, -6.5]
-    assert np.isneginf(borders.edge_distance(half(0))).all()
+    assert np.isneginf(segmentation.edge_distance(half(0))).all()
 
 
 def test_the_outline_is_inside_and_the_border_of_the_image_is_none():
-    line = borders.outline(half(5))
+    line = segmentation.outline(half(5))
     assert line.sum() == 8 and line[:, 4].all()
 
 
 @pytest.mark.parametrize(("moved", "score"), [(0, 1), (1, 1), (2, 0), (-1, 1), (-2, 0)])
 def test_a_moved_edge_is_within_one_pixel_or_not(moved, score):
-    assert borders.boundary_f(half(5 + moved), half(5)) == score
-    assert borders.boundary_f(half(5 + moved), half(5), within=2) == 1
+    assert segmentation.boundary_f(half(5 + moved), half(5)) == score
+    assert segmentation.boundary_f(half(5 + moved), half(5), within=2) == 1
 
 
 def test_the_boundary_score_weighs_precision_and_recall():
@@ -181,16 +183,18 @@ def test_the_boundary_score_weighs_precision_and_recall():
     found[2:5, 20:23] = True  # an invented square with an outline of 8 pixels
     precision, recall = 8 / 16, 1
     expected = 2 * precision * recall / (precision + recall)
-    assert borders.boundary_f(found, truth) == pytest.approx(expected)
-    assert borders.boundary_f(truth, found) == pytest.approx(expected)
+    assert segmentation.boundary_f(found, truth) == pytest.approx(expected)
+    assert segmentation.boundary_f(truth, found) == pytest.approx(expected)
     mask = half(15, wide=30)
-    assert borders.boundary_f(found, truth, mask=mask) == 1
-    assert borders.boundary_f(half(0), half(0)) == 1
-    assert borders.boundary_f(half(0), half(3)) == 0 == borders.boundary_f(half(3), half(0))
+    assert segmentation.boundary_f(found, truth, mask=mask) == 1
+    assert segmentation.boundary_f(half(0), half(0)) == 1
+    assert (
+        segmentation.boundary_f(half(0), half(3)) == 0 == segmentation.boundary_f(half(3), half(0))
+    )
 
 
 def test_accuracy_by_distance_finds_the_side():
-    far, right, total = borders.accuracy_by_distance(half(7), half(5), reach=4)
+    far, right, total = segmentation.accuracy_by_distance(half(7), half(5), reach=4)
     assert far.tolist() == [-3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5]
     assert total.tolist() == [8] * 8
     assert right.tolist() == [8, 8, 0, 0, 8, 8, 8, 8]
@@ -199,7 +203,7 @@ def test_accuracy_by_distance_finds_the_side():
 def test_the_score_splits_near_and_far():
     truth, found = half(6), half(6)
     found[:, 5] = False  # a pixel off, at the edge only
-    row = borders.score(np.stack([found]), np.stack([truth]))
+    row = segmentation.score(np.stack([found]), np.stack([truth]))
     assert row["Dice elsewhere"] == 1 > row["Dice"] > row["Dice near edges"]
     assert row["Dice near edges"] == pytest.approx(2 * 2 / 5)
     assert row["boundary F, 1 px"] == 1
@@ -207,10 +211,10 @@ def test_the_score_splits_near_and_far():
 
 def test_measures_refuse_what_is_no_segmentation():
     with pytest.raises(ValueError, match="bool image"):
-        borders.dice(half(3).astype(int), half(3))
+        segmentation.dice(half(3).astype(int), half(3))
     with pytest.raises(ValueError, match="bool image"):
-        borders.boundary_f(half(3), half(3, high=9))
+        segmentation.boundary_f(half(3), half(3, high=9))
     with pytest.raises(ValueError, match="not empty"):
-        borders.dice(half(3), half(3), np.zeros((8, 12), bool))
+        segmentation.dice(half(3), half(3), np.zeros((8, 12), bool))
     with pytest.raises(ValueError, match="no slice"):
-        borders.score([], [])
+        segmentation.score([], [])

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
-from srlib import infer, models, rock, signs
+from srlib import models
+from srlib.inference import superres
+from srlib.metrics import diagnostics
+from srlib.synthetic import sandstone
 
 
 @pytest.fixture(scope="module")
 def case():
-    return rock.case("twin", 0, edge=24, images=1, image_edge=24)
+    return sandstone.case("twin", 0, edge=24, images=1, image_edge=24)
 
 
 def with_noise(truth: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -20,12 +23,12 @@ def with_noise(truth: np.ndarray, share: float, seed: int) -> np.ndarray:
 def test_samples_that_are_alike_have_collapsed_and_others_not(case):
     wanted = np.bincount(case.truth.ravel(), minlength=4) / case.truth.size
     others = [with_noise(case.truth, 0.05, seed) for seed in range(3)]
-    assert signs.collapsed(others, wanted) is None
-    assert "all alike" in signs.collapsed([case.truth, case.truth.copy()], wanted)
+    assert diagnostics.collapsed(others, wanted) is None
+    assert "all alike" in diagnostics.collapsed([case.truth, case.truth.copy()], wanted)
     quartz = [np.where(np.isin(x, (2, 3)), 1, x) for x in others]
-    assert "phase 2 has a share of 0.000" in signs.collapsed(quartz, wanted)
+    assert "phase 2 has a share of 0.000" in diagnostics.collapsed(quartz, wanted)
     with pytest.raises(ValueError, match="two or more volumes"):
-        signs.diversity([case.truth])
+        diagnostics.diversity([case.truth])
 
 
 def test_diversity_is_the_share_of_voxels_that_differ():
@@ -33,7 +36,7 @@ def test_diversity_is_the_share_of_voxels_that_differ():
     b, c = a.copy(), a.copy()
     b[0, 0, 0] = c[0, 0, 0] = 1
     c[1, 1, 1] = 1
-    assert signs.diversity([a, b, c]) == pytest.approx((1 + 2 + 1) / 3 / 64)
+    assert diagnostics.diversity([a, b, c]) == pytest.approx((1 + 2 + 1) / 3 / 64)
 
 
 @pytest.mark.parametrize(
@@ -45,8 +48,8 @@ def test_shift_of_a_ball_is_about_half_of_what_it_was_moved_by(voxels, least, mo
     still = (z - 48) ** 2 + (y - 48) ** 2 + (x - 48) ** 2 < 20**2
     lr = (still.reshape(12, 8, 12, 8, 12, 8).mean((1, 3, 5)) < 0.5).astype(np.uint8)
     sr = solid.astype(np.uint8)
-    assert least <= signs.shift(sr, lr, 8) <= most
-    sentence = signs.drifted(sr, lr, 8)
+    assert least <= diagnostics.shift(sr, lr, 8) <= most
+    sentence = diagnostics.drifted(sr, lr, 8)
     assert ("pores have moved by" in sentence) if voxels == 8 else sentence is None
 
 
@@ -55,27 +58,27 @@ def test_truth_has_not_drifted_and_what_is_moved_mirrored_or_gone_has(case):
     how = dict(mode=case.mode, phase_map=phase_map)
     whole = np.where(case.truth == 2, 1, case.truth)
     as_seen = np.kron(lr, np.ones((8, 8, 8), np.uint8))
-    assert signs.drifted(as_seen, lr, 8, **how) is None
-    assert "do not come back" in signs.drifted(whole[::-1], lr, 8, **how)
-    assert "do not come back" in signs.drifted(np.ones_like(whole), lr, 8, **how)
-    assert signs.shift(np.ones_like(whole), lr, 8) > 2
+    assert diagnostics.drifted(as_seen, lr, 8, **how) is None
+    assert "do not come back" in diagnostics.drifted(whole[::-1], lr, 8, **how)
+    assert "do not come back" in diagnostics.drifted(np.ones_like(whole), lr, 8, **how)
+    assert diagnostics.shift(np.ones_like(whole), lr, 8) > 2
     with pytest.raises(ValueError, match="is not 8 times"):
-        signs.shift(whole[:-8], lr, 8)
+        diagnostics.shift(whole[:-8], lr, 8)
 
 
 def test_rk13_rk14_each_sign_fires_on_a_network_that_lacks_something_and_not_on_the_good_one():
-    case = rock.case("twin", 0, edge=18, images=1, image_edge=18)
+    case = sandstone.case("twin", 0, edge=18, images=1, image_edge=18)
     lr, phase_map = case.trusted(case.lr[1:-1, 1:-1, 1:-1])
     wanted = np.bincount(case.truth.ravel(), minlength=4) / case.truth.size
     found = {}
     for name in ("rock-twin-0", "study-rock-no-noise-0", "study-rock-no-anchor-0"):
         model = models.load(name)
         samples = [
-            infer.superres(model, case.cleaned().lr, seed, progress=False) for seed in (0, 1)
+            superres.superres(model, case.cleaned().lr, seed, progress=False) for seed in (0, 1)
         ]
         found[name] = (
-            signs.collapsed(samples, wanted),
-            signs.drifted(samples[0], lr, 8, "blur", phase_map),
+            diagnostics.collapsed(samples, wanted),
+            diagnostics.drifted(samples[0], lr, 8, "blur", phase_map),
         )
     assert found["rock-twin-0"] == (None, None)
     assert "all alike" in found["study-rock-no-noise-0"][0]
@@ -89,12 +92,12 @@ def test_a_copy_is_found_turned_and_in_any_place_and_another_rock_is_not_one(cas
     plain = np.zeros((16, 16), np.uint8)
     wrong = copy.copy()
     wrong[:4] = (wrong[:4] + 1) % 3
-    found = signs.likeness([plain, copy, wrong], [other, image], 2)
+    found = diagnostics.likeness([plain, copy, wrong], [other, image], 2)
     assert np.allclose(sorted(found), [0.75, 1.0])
-    assert signs.likeness([copy], [other])[0] < 0.6
-    assert signs.likeness([plain], [case.hr[0] * 0])[0] == pytest.approx(1)
+    assert diagnostics.likeness([copy], [other])[0] < 0.6
+    assert diagnostics.likeness([plain], [case.hr[0] * 0])[0] == pytest.approx(1)
     with pytest.raises(ValueError, match="does not fit into"):
-        signs.likeness([image], [copy])
+        diagnostics.likeness([image], [copy])
 
 
 SQUARE = np.zeros((4, 4), np.uint8)
@@ -103,11 +106,11 @@ SQUARE = np.zeros((4, 4), np.uint8)
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: signs.likeness([SQUARE], []), "at least one square and one image"),
-        (lambda: signs.likeness(SQUARE, [SQUARE]), "2D"),
-        (lambda: signs.likeness([255 * (SQUARE + 1)], [SQUARE]), "renumber"),
-        (lambda: signs.likeness([SQUARE.astype(float)], [SQUARE]), "whole numbers"),
-        (lambda: signs.shift(SQUARE, SQUARE[::2, ::2], 2), "give \\(D, H, W\\)"),
+        (lambda: diagnostics.likeness([SQUARE], []), "at least one square and one image"),
+        (lambda: diagnostics.likeness(SQUARE, [SQUARE]), "2D"),
+        (lambda: diagnostics.likeness([255 * (SQUARE + 1)], [SQUARE]), "renumber"),
+        (lambda: diagnostics.likeness([SQUARE.astype(float)], [SQUARE]), "whole numbers"),
+        (lambda: diagnostics.shift(SQUARE, SQUARE[::2, ::2], 2), "give \\(D, H, W\\)"),
     ],
 )
 def test_what_is_no_volume_or_square_is_refused(call, words):

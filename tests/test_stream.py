@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import gc
+import re
 import threading
 from pathlib import Path
 
@@ -10,20 +11,22 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from click.testing import CliRunner
 from streaming import LR, TARGETS, WHOLE, model, names, read, write
 from test_infer import Nearest, labels
 
-from srlib import infer, models, stream
-from srlib.journal import Journal
-from srlib.stream import superres_to_file
+from srlib import cli, models
+from srlib.inference import streaming, superres
+from srlib.inference.journal import Journal
+from srlib.inference.streaming import superres_to_file
 
 pytest_plugins = ("streaming",)  # its fixtures
 
 
 def test_the_tiles_of_these_tests_differ_from_seed_to_seed_and_model_to_model():
     assert min(np.bincount(WHOLE.ravel()) / WHOLE.size) > 0.05
-    assert (infer.superres(model(), LR, seed=6) != WHOLE).mean() > 0.01
-    assert (infer.superres(model(1), LR, seed=5) != WHOLE).mean() > 0.01
+    assert (superres.superres(model(), LR, seed=6) != WHOLE).mean() > 0.01
+    assert (superres.superres(model(1), LR, seed=5) != WHOLE).mean() > 0.01
 
 
 # Files
@@ -109,7 +112,7 @@ def test_a_task_of_an_earlier_run_writes_nothing(interrupted, made):
     before = Journal(out.with_name(".journal-sr.zarr"), "another run")
     how = {"seed": 6, "tile": tile, "crop": 1}
     with pytest.raises(ValueError, match="taken over"):
-        stream._make_there((0, (1, 1, 1)), lr_path, partial, model=net, how=how, journal=before)
+        streaming._make_there((0, (1, 1, 1)), lr_path, partial, model=net, how=how, journal=before)
     superres_to_file(net, lr_path, out, 5, tile)
     assert np.array_equal(read(out), WHOLE)
 
@@ -117,12 +120,15 @@ def test_a_task_of_an_earlier_run_writes_nothing(interrupted, made):
 # The command
 
 
-def test_the_command_line(tmp_path, lr_path, capsys):
+def test_the_command_line(tmp_path, lr_path):
     weights, out = models.save(model(), tmp_path / "w.safetensors"), tmp_path / "sr.zarr"
-    stream.main([str(weights), str(lr_path), str(out), "--seed", "5", "--tile", "4"])
-    assert np.array_equal(read(out), WHOLE) and capsys.readouterr().out == f"{out}\n"
-    with pytest.raises(SystemExit, match="srlib.stream: there is no file .*: check the name"):
-        stream.main([str(weights), str(tmp_path / "no.tif"), str(out)])
+    run, words = CliRunner().invoke, ["superres", str(weights)]
+    done = run(cli.main, [*words, str(lr_path), str(out), "--seed", "5", "--tile", "4"])
+    assert done.exit_code == 0 and done.stdout == f"{out}\n"
+    assert np.array_equal(read(out), WHOLE)
+    done = run(cli.main, [*words, str(tmp_path / "no.tif"), str(out)])
+    assert done.exit_code == 1
+    assert re.fullmatch("Error: there is no file .*: check the name.*\n", done.stderr)
 
 
 # Memory
@@ -162,7 +168,7 @@ def test_streaming_never_holds_the_volume(tmp_path, target):
     size = 8**3 * 32 * 32 * 144
     small = write(tmp_path / "small.tif", lr[:9, :9, :9])
     superres_to_file(model, small, tmp_path / f"small-sr{target}", tile=8)
-    held = peak_of(lambda: infer.superres(model, lr, tile=8))
+    held = peak_of(lambda: superres.superres(model, lr, tile=8))
     names = (f"first{target}", f"second{target}")  # what else the process takes, it takes once
     streamed = [
         peak_of(lambda n=name: superres_to_file(model, path, tmp_path / n, tile=8))

@@ -20,7 +20,11 @@ from benchmarks import (
     style_study,
 )
 from benchmarks.study import sweep
-from srlib import data, infer, models, results, rock, rubber, train
+from srlib import data, datasets, models, results, training
+from srlib.inference import superres
+from srlib.synthetic import filled_rubber, sandstone
+from srlib.training import depth
+from srlib.training.recipe import MIXED_UP_AT_EIGHT
 
 
 def test_sweep_makes_what_is_missing(tmp_path, monkeypatch):
@@ -48,7 +52,7 @@ def test_sweep_makes_what_is_missing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("study", [augmentation_study, recipe_study])
 def test_arms_are_recipes(study):
-    base = replace(train.PROFILES["laptop"], **getattr(study, "BEFORE", {}))
+    base = replace(training.PROFILES["laptop"], **getattr(study, "BEFORE", {}))
     for arm, changes in study.ARMS.items():
         changes = changes[1] if isinstance(changes, tuple) else changes
         assert (replace(base, **changes) == base) == (not changes), arm
@@ -56,7 +60,7 @@ def test_arms_are_recipes(study):
 
 @pytest.fixture(scope="module")
 def small_rock():
-    return rock.case("twin", 0, edge=24, images=2, image_edge=16)
+    return sandstone.case("twin", 0, edge=24, images=2, image_edge=16)
 
 
 @pytest.fixture
@@ -70,15 +74,15 @@ def squares(small_rock, monkeypatch):
 @pytest.mark.filterwarnings("ignore:fine image .* has no")
 def test_rock_arms_fit_the_case(monkeypatch, small_rock, squares):
     case = small_rock
-    base = replace(train.PROFILES["laptop"], **train.recipe.laptop_changes(case))
+    base = replace(training.PROFILES["laptop"], **training.laptop_changes(case))
     for arm, how in rock_study.ARMS.items():
         changed = (
             replace(base, **how.recipe) != base or how.case(case).key() != case.cleaned().key()
         )
         assert changed == (arm != "recipe"), arm
     monkeypatch.setattr(rock_study, "judged", lambda place: case)
-    recipe = train.Recipe(width=4)
-    model = train.adversarial.Trainer(case, recipe, 0, torch.device("cpu")).model
+    recipe = training.Recipe(width=4)
+    model = training.SuperResTrainer(case, recipe, 0, torch.device("cpu")).model
     found = rock_study.judge(model, 0)
     assert set(found["errors"]) == {"0", "1"} and 0 <= found["kept"] <= 1
     assert len(found["slice"]) == 22 * 8
@@ -98,12 +102,12 @@ def test_every_rock_arm_has_the_recipe_and_its_own_change(
         raise Stop
 
     monkeypatch.setattr(rock_study, "learnt_from", lambda: case)
-    monkeypatch.setattr(train, "fit_superres", fit)
+    monkeypatch.setattr(training, "fit_superres", fit)
     for arm, how in rock_study.ARMS.items():
         seen.clear()
         with pytest.raises(Stop):
             rock_study.run(arm, 0, tmp_path)
-        assert seen == train.recipe.MIXED_UP_AT_EIGHT | how.recipe, arm
+        assert seen == MIXED_UP_AT_EIGHT | how.recipe, arm
 
 
 @pytest.mark.filterwarnings("ignore:fine image .* has no")
@@ -135,9 +139,9 @@ def test_a_cascade_is_judged_where_its_volumes_lie(monkeypatch):
     def enlarge(model, lr, seed=0, progress=None):
         return np.kron(lr[(slice(1, -1),) * 3], np.ones((model,) * 3, np.uint8))
 
-    case = partial(rock.case, "twin", image_edge=24)
-    monkeypatch.setattr(cascade_study.infer, "superres", enlarge)
-    monkeypatch.setattr(cascade_study.rock, "case", lambda _, place, **how: case(place, **how))
+    case = partial(sandstone.case, "twin", image_edge=24)
+    monkeypatch.setattr(cascade_study.superres, "superres", enlarge)
+    monkeypatch.setattr(cascade_study.sandstone, "case", lambda _, place, **how: case(place, **how))
     monkeypatch.setattr(cascade_study, "JUDGE", 20)
     found = cascade_study.judge(2, 8, 0, 0)
     errors = found["errors"]
@@ -155,7 +159,7 @@ def test_the_first_network_of_a_cascade_learns_from_slices_of_another_scan():
 
 
 def test_facet_arms_are_cases():
-    case = data.load("case2", "twin", edge=64)
+    case = datasets.load("case2", "twin", edge=64)
     pixels = {arm: how.pixels(case) for arm, how in facet_study.ARMS.items()}
     for arm, how in facet_study.ARMS.items():
         assert len(how.case(case).hr) == len(how.images), arm
@@ -165,10 +169,10 @@ def test_facet_arms_are_cases():
 
 def test_ablation_arms_change_one_thing():
     """Either the recipe, the inputs, or both where a row of the table asks for both."""
-    case = data.load("electrode", "twin", edge=256)
-    base = replace(train.PROFILES["laptop"], **train.laptop_changes(case) | train.STUDY)
+    case = datasets.load("electrode", "twin", edge=256)
+    base = replace(training.PROFILES["laptop"], **training.laptop_changes(case) | training.STUDY)
     keys, ARMS = {}, ablation_study.ARMS
-    cases = {"electrode": case, "case3": data.load("case3", "twin", edge=256)}
+    cases = {"electrode": case, "case3": datasets.load("case3", "twin", edge=64)}
     for arm, how in ARMS.items():
         made = how.case(cases[how.name])
         assert made.scale_factor == how.scale, arm
@@ -190,7 +194,7 @@ def test_ablation_arms_change_one_thing():
 
 
 def test_the_judge_tells_a_good_volume_from_a_bad_one():
-    case = data.load("electrode", "twin", edge=256)
+    case = datasets.load("electrode", "twin", edge=256)
 
     class Known:
         scale_factor = 4
@@ -200,7 +204,7 @@ def test_the_judge_tells_a_good_volume_from_a_bad_one():
 
     truth = case.truth[: ablation_judge.SLAB]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(infer, "superres", lambda *args, **how: _inner(truth, how.get("crop", 0)))
+        patch.setattr(superres, "superres", lambda *args, **how: _inner(truth, how.get("crop", 0)))
         patch.setattr(ablation_judge, "repeats", lambda *args: [])
         good, bad = judged(truth), judged(np.roll(truth, 12, 2))
     assert good["accuracy"] == 1 > bad["accuracy"] + 0.2
@@ -216,12 +220,12 @@ def _inner(volume, crop):
 
 
 def test_patches_are_found_where_they_come_from():
-    image = data.load("case3", "twin", edge=64).hr[0]
+    image = datasets.load("case3", "twin", edge=64).hr[0]
     patches = data.sample_squares(
         [image], ablation_judge.PATCH, 4, torch.Generator().manual_seed(0)
     )
     assert ablation_judge.nearest(patches, [image], 3) == pytest.approx(1)
-    other = data.load("case3", "twin", seed=9, edge=64).hr[0]
+    other = datasets.load("case3", "twin", seed=9, edge=64).hr[0]
     assert ablation_judge.nearest(patches, [other], 3) < 0.95
 
 
@@ -231,22 +235,22 @@ def test_patches_are_found_where_they_come_from():
 def test_depth_arms_are_judged_on_planes_they_have_not_seen(arm, tmp_path, monkeypatch):
     assert set(depth_study.ARMS) >= {arm}
     assert len(depth_study.ARMS) == len(set(depth_study.ARMS))
-    block = rubber.stack("harder", 0, (96, 64, 64))
+    block = filled_rubber.stack("harder", 0, (96, 64, 64))
     seen = []
 
     def learn(few, *rest, **how):
         seen.append(few)
         return fit(few, *rest, **how)
 
-    fit = train.fit_depth
-    monkeypatch.setattr(train, "fit_depth", learn)
+    fit = training.fit_depth
+    monkeypatch.setattr(training, "fit_depth", learn)
     monkeypatch.setattr(depth_study, "stack", lambda name, seed: block)
     monkeypatch.setattr(depth_study, "LEARN", slice(0, 32))
     monkeypatch.setattr(depth_study, "JUDGE", slice(40, 96))
     monkeypatch.setattr(depth_study, "INDI_STEPS", 1)
-    monkeypatch.setitem(train.depth.STEPS, 8, 2)
-    short = replace(train.RestorationRecipe(), steps=2, crop=32, batch=1, width=8)
-    monkeypatch.setattr(train, "RestorationRecipe", lambda **changes: short)
+    monkeypatch.setitem(depth.STEPS, 8, 2)
+    short = replace(training.RestorationRecipe(), steps=2, crop=32, batch=1, width=8)
+    monkeypatch.setattr(training, "RestorationRecipe", lambda **changes: short)
     values = depth_study.run(arm, 0, tmp_path)
     if seen:
         assert np.array_equal(seen[0], block[:32][4::8])
@@ -258,8 +262,8 @@ def test_depth_arms_are_judged_on_planes_they_have_not_seen(arm, tmp_path, monke
 
 
 def test_training_of_a_page_is_the_study_s_or_less():
-    assert train.in_short(1200) == train.STUDY
-    assert train.in_short(3000) == train.STUDY | {"iterations": 3000}
-    short = train.in_short(80)
+    assert training.in_short(1200) == training.STUDY
+    assert training.in_short(3000) == training.STUDY | {"iterations": 3000}
+    short = training.in_short(80)
     assert short["iterations"] == short["check_every"] == 80, "one check, at the end"
-    assert short["window"] < train.STUDY["window"] and short["width"] == train.STUDY["width"]
+    assert short["window"] < training.STUDY["window"] and short["width"] == training.STUDY["width"]

@@ -2,7 +2,9 @@
 
 import ast
 import json
+import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -18,56 +20,6 @@ ROOT = run.ROOT
 NOTEBOOKS = run.notebooks()
 SOURCES = sorted((ROOT / "srlib").rglob("*.py"))
 WEIGHTS = sorted((ROOT / "weights").glob("*.safetensors"))
-ARROWS = {
-    "augment": set(),
-    "degrade": set(),
-    "twins": set(),
-    "results": {"checkpoint", "precision"},
-    "checkpoint": set(),
-    "losses": {"degrade"},
-    "files": {"metrics"},
-    "case": {"degrade", "relabel"},
-    "relabel": set(),
-    "data": {"case", "degrade", "files", "twins"},
-    "metrics": {"degrade"},
-    "models": {"checkpoint", "degrade"},
-    "precision": set(),
-    "rubber": {"data", "rock", "twins"},
-    "sections": set(),
-    "outputs": set(),
-    "depth": {"files", "journal", "models", "outputs", "precision", "sections", "train"},
-    "anode": set(),
-    "tomography": set(),
-    "nanoct": {"anode", "checkpoint", "register", "tomography"},
-    "register": set(),
-    "rock": {"case", "data", "degrade", "twins"},
-    "signs": {"case", "metrics"},
-    "prepare": {"nanoct", "register"},
-    "restore": {"precision"},
-    "interpolation": {"data", "degrade", "models"},
-    "ghost": set(),
-    "memory": {"degrade", "ghost", "interpolation", "precision"},
-    "noise": set(),
-    "infer": {"data", "degrade", "interpolation", "memory", "models", "noise", "precision"},
-    "journal": {"checkpoint"},
-    "stream": {"degrade", "files", "infer", "journal", "models", "outputs"},
-    "train": {
-        "augment",
-        "checkpoint",
-        "data",
-        "degrade",
-        "infer",
-        "losses",
-        "memory",
-        "metrics",
-        "models",
-        "precision",
-        "restore",
-        "results",
-        "sections",
-    },
-    "viz": {"results"},
-}
 LAZY = {"SimpleITK", "algotom", "porespy", "taufactor", "skimage", "sklearn", "pandas"}
 
 
@@ -95,28 +47,61 @@ def roots(names: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_one_way(path):
-    group = path.relative_to(ROOT / "srlib").parts[0].removesuffix(".py")
+def test_imports_are_absolute_and_light(path):
     tree = tree_of(path)
     everywhere = imported(ast.walk(tree))
-    assert not roots(everywhere) & {"notebooks", "tests", "book", "benchmarks"}
-    ours = {name.split(".")[1] for name in everywhere if name.startswith("srlib.")}
-    assert ours & set(ARROWS) <= ARROWS.get(group, set()) | {group}
-    if group != "viz":
-        assert "matplotlib" not in roots(everywhere)
-    if group == "models":
+    if path.parent.name == "models":
         outside = roots(everywhere) - set(sys.stdlib_module_names) - {"torch", "srlib"}
-        assert outside <= ({"safetensors"} if path.stem == "__init__" else set())
+        assert outside <= ({"safetensors"} if path.stem == "weights" else set())
     assert not roots(imported(tree.body)) & LAZY, "import it inside the function that needs it"
 
 
-def test_every_module_has_an_arrow():
-    groups = {path.relative_to(ROOT / "srlib").parts[0].removesuffix(".py") for path in SOURCES}
-    assert groups - {"__init__"} == set(ARROWS)
+def lint(root: Path) -> subprocess.CompletedProcess:
+    """The contracts of pyproject.toml, checked on a checkout."""
+    command = [
+        sys.executable,
+        "-c",
+        "from importlinter.cli import lint_imports_command as run; run()",
+    ]
+    env = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": "100"}
+    options = dict(cwd=root, env=env, capture_output=True, text=True)
+    return subprocess.run([*command, "--no-cache"], **options)
+
+
+def test_imports_point_one_way():
+    done = lint(ROOT)
+    assert done.returncode == 0, done.stdout[done.stdout.find("Broken") :] + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "contract"),
+    [
+        ("physics/downsampling", "from srlib.data import Case", "only rooms below it"),
+        ("metrics/morphology", "from srlib.models import load", "only rooms below it"),
+        ("losses/adversarial", "from srlib.data.case import Case", "only rooms below it"),
+        ("inference/tiling", "from srlib.training import fit_superres", "only rooms below it"),
+        ("training/gan", "from srlib import viz", "only rooms below it"),
+        ("training/gan", "from srlib import cli", "only rooms below it"),
+        ("data/case", "from srlib.models import load", "know no network"),
+        ("inference/depth", "from srlib.losses import berhu", "knows no loss"),
+        ("results", "import matplotlib.pyplot", "Only figures"),
+        ("results", "from benchmarks import study", "neither the book nor"),
+        ("results", "from book import run", "do not know the book"),
+    ],
+)
+def test_an_import_the_wrong_way_is_seen(tmp_path, module, line, contract):
+    for name in ("srlib", "book", "benchmarks"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    path = tmp_path / "srlib" / f"{module}.py"
+    path.write_text(f"{path.read_text()}\n{line}\n")
+    done = lint(tmp_path)
+    assert done.returncode == 1
+    assert any(contract in x and "BROKEN" in x for x in done.stdout.splitlines()), done.stdout
 
 
 def test_importing_srlib_is_light():
-    check = "import srlib, srlib.train, srlib.infer, srlib.metrics, sys; print(*sys.modules)"
+    check = "import srlib.training, srlib.inference.superres, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & (LAZY | {"matplotlib", "ipywidgets"})
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from srlib import data, degrade, infer, train
+from srlib import datasets, training
+from srlib.inference import interpolation, superres
+from srlib.physics import downsampling
 
 
 def line(iterations: int = 40, seed: int = 0, **how) -> nn.Module:
@@ -18,7 +20,7 @@ def line(iterations: int = 40, seed: int = 0, **how) -> nn.Module:
         x = torch.rand((64, 1), generator=rng)
         return (model(x) - (2 * x - 1)).square().mean()
 
-    return train.fit_supervised(nn.Linear(1, 1), loss, iterations, seed, "cpu", rate=0.05, **how)
+    return training.fit_supervised(nn.Linear(1, 1), loss, iterations, seed, "cpu", rate=0.05, **how)
 
 
 def test_it_learns_what_the_pairs_say():
@@ -42,7 +44,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path):
 
     def fit(path):
         torch.manual_seed(1)
-        return train.fit_supervised(
+        return training.fit_supervised(
             nn.Linear(1, 1), loss, 30, 0, "cpu", save_every=10, out=path, progress=False
         )
 
@@ -60,26 +62,26 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path):
 
 def test_what_does_not_fit_is_refused(tmp_path):
     line(20, out=tmp_path / "a", progress=False)
-    with pytest.raises(ValueError, match="another training"):
+    with pytest.raises(ValueError, match="another recipe, seed or data"):
         line(21, out=tmp_path / "a", progress=False)
     with pytest.raises(ValueError, match="smaller rate"):
-        train.fit_supervised(nn.Linear(1, 1), lambda m, _: m.weight.sum() / 0, 3, device="cpu")
+        training.fit_supervised(nn.Linear(1, 1), lambda m, _: m.weight.sum() / 0, 3, device="cpu")
     with pytest.raises(ValueError, match="learns from pairs"):
-        train.fit_cnn(replace(data.load("case3", "twin", edge=64), truth=None))
+        training.fit_cnn(replace(datasets.load("case3", "twin", edge=64), truth=None))
 
 
 @pytest.mark.parametrize("scale", [1.6, 4])
 def test_the_cnn_is_nearer_to_the_truth_than_interpolation(scale):
     """On a part that it has not seen; at the wrong place it would be worse."""
-    case = data.load("electrode", "twin", edge=160)
-    lr = degrade.simulate_lr(case.truth, scale, phase=1)["lr"]
+    case = datasets.load("electrode", "twin", edge=160)
+    lr = downsampling.simulate_lr(case.truth, scale, phase=1)["lr"]
     case, half = replace(case, lr=lr, scale_factor=scale), int(80 / scale)
     pairs = replace(case, lr=lr[:half], truth=case.truth[:80])
-    model = train.fit_cnn(pairs, 60, device="cpu", progress=False)
+    model = training.fit_cnn(pairs, 30, device="cpu", progress=False)
     seen = lr[half:, : int(64 / scale), : int(64 / scale)]
     truth = case.truth[80:, :64, :64]
-    ours = infer.superres(model, seen, crop=0, progress=False)
-    plain = infer.interpolate(seen, 2, scale, "linear")
+    ours = superres.superres(model, seen, crop=0, progress=False)
+    plain = interpolation.interpolate(seen, 2, scale, "linear")
     assert ours.shape == plain.shape == truth.shape
     same = {k: ((v == 1) == (truth == 1)).mean() for k, v in (("cnn", ours), ("plain", plain))}
     assert same["cnn"] > same["plain"] - 0.01

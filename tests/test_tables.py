@@ -9,7 +9,8 @@ import pytest
 import tifffile
 
 from book import tables
-from srlib import models, results, train, twins
+from srlib import models, results, training
+from srlib.synthetic import microstructures
 
 
 def notebook(folder, name: str, *cells: tuple[str, str]) -> None:
@@ -117,12 +118,12 @@ def test_book_and_readme_show_the_same_script():
 
 
 def test_script_makes_a_volume_from_two_files(tmp_path, monkeypatch, capsys):
-    truth = twins.sofc(0, (64, 72, 80))
+    truth = microstructures.sofc(0, (64, 72, 80))
     coarse = np.array([0, 85, 170], np.uint8)[truth[::4, ::4, ::4]]
     tifffile.imwrite(tmp_path / "coarse.tif", coarse)
-    tifffile.imwrite(tmp_path / "fine.tif", twins.sofc(1, (96, 128)).astype(np.int8))
+    tifffile.imwrite(tmp_path / "fine.tif", microstructures.sofc(1, (96, 128)).astype(np.int8))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(train.PROFILES, "laptop", train.PROFILES["smoke"])
+    monkeypatch.setitem(training.PROFILES, "laptop", training.PROFILES["smoke"])
     exec(compile(script("README.md"), "README.md", "exec"), {})
     volume = tifffile.imread(tmp_path / "super.tif")
     assert volume.shape == (56, 64, 72) and volume.dtype == np.uint8

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates
 
-from srlib import anode, nanoct, tomography
+from srlib.physics import tomography
+from srlib.synthetic import nanoct, silicon_anode
 
 SMALL = (32, 96, 96)
 
@@ -92,35 +93,35 @@ def test_gain_errors_become_rings_and_some_of_them_go():
 
 def test_states_are_one_material_that_swells():
     shape = (48, 160, 160)
-    states = [anode.labels(3, k, shape) for k in range(3)]
+    states = [silicon_anode.labels(3, k, shape) for k in range(3)]
     shares = [np.bincount(s.ravel(), minlength=4) / s.size for s in states]
     assert 0.22 < shares[0][1] < 0.45 and shares[0][2] == shares[0][3] == 0
     assert shares[0][1] < shares[1][1] + shares[1][3] < shares[2][1] + shares[2][3]
     assert shares[1][3] < shares[2][3] and shares[1][2] < shares[2][2]
-    assert np.array_equal(states[1], anode.labels(3, 1, shape))
+    assert np.array_equal(states[1], silicon_anode.labels(3, 1, shape))
     middle = np.array(shape) // 2
     core = tuple(slice(m - 12, m + 12) for m in middle)  # where strain has moved little
     assert (states[0][core] > 0).sum() < 1.5 * ((states[0] > 0) & (states[2] > 0))[core].sum()
-    assert anode.STRAIN == (0, 0.012, 0.024)
+    assert silicon_anode.STRAIN == (0, 0.012, 0.024)
 
 
 def test_texture_of_the_matrix_and_fading_contrast():
     shape = (48, 160, 160)
     contrasts = []
     for k in range(3):
-        labels = anode.labels(3, k, shape)
-        grey = anode.grey(labels, 3, k)
+        labels = silicon_anode.labels(3, k, shape)
+        grey = silicon_anode.grey(labels, 3, k)
         inside = binary_erosion(labels == 0, iterations=2)
         contrasts.append(grey[inside].mean() - grey[labels == 1].mean())
-        assert grey[inside].std() / 0.3 == pytest.approx(anode.GRAIN, rel=0.15)
+        assert grey[inside].std() / 0.3 == pytest.approx(silicon_anode.GRAIN, rel=0.15)
     assert contrasts[0] > contrasts[1] > contrasts[2] > 0.8 * contrasts[0]
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: anode.labels(0, 3, SMALL), "no state 3"),
-        (lambda: anode.labels(0, 0, (8, 96, 96)), "16 voxels or more"),
+        (lambda: silicon_anode.labels(0, 3, SMALL), "no state 3"),
+        (lambda: silicon_anode.labels(0, 0, (8, 96, 96)), "16 voxels or more"),
         (lambda: nanoct.cell(0, shape=(30, 96, 96)), "multiples of 4"),
         (lambda: nanoct.cell(0, shape=(32, 96, 100)), "multiples of 4"),
         (lambda: tomography.project(np.zeros((2, 8, 9), np.float32), 4, 8), "square slices"),

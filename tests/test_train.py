@@ -13,18 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from scipy.spatial import cKDTree
 
-from srlib import data, infer, metrics, models, train
-from srlib.train import (
-    PROFILES,
-    Recipe,
-    Trainer,
-    __main__,
-    adversarial,
-    fit_superres,
-    laptop_changes,
-)
+from srlib import cli, data, datasets, losses, metrics, models, training
+from srlib.inference import superres
+from srlib.training import PROFILES, Recipe, SuperResTrainer, fit_superres, gan, laptop_changes
+from srlib.training.recipe import build
 
 ROOT = Path(__file__).parents[1]
 TINY = dict(iterations=6, check_every=3, width=4, slices=2, batch=1)
@@ -33,12 +28,12 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def anode() -> data.Case:
-    return data.load("case3", "twin", seed=1, edge=64)
+    return datasets.load("case3", "twin", seed=1, edge=64)
 
 
 @pytest.fixture(scope="module")
 def cathode() -> data.Case:
-    return data.load("case1", "twin", seed=1, edge=64)
+    return datasets.load("case1", "twin", seed=1, edge=64)
 
 
 def anisotropic(case: data.Case) -> data.Case:
@@ -59,7 +54,7 @@ def test_a_training_and_no_other_takes_tiny_numbers_for_zero():
         return network(torch.ones(1, 1)).square().mean()
 
     assert (2 * tiny > 0).all()
-    train.fit_supervised(torch.nn.Linear(1, 1), loss, 2, 0, "cpu", progress=False)
+    training.fit_supervised(torch.nn.Linear(1, 1), loss, 2, 0, "cpu", progress=False)
     assert seen == [True, True]
     assert (2 * tiny > 0).all()
     many = np.zeros((200, 3))
@@ -68,8 +63,8 @@ def test_a_training_and_no_other_takes_tiny_numbers_for_zero():
     assert cKDTree(many).query(many)[0].max() == 0, "it splits zero from the next larger number"
 
 
-def trainer(case: data.Case, seed: int = 0, **changes) -> Trainer:
-    return Trainer(case, replace(PROFILES["smoke"], **{**TINY, **changes}), seed, CPU)
+def trainer(case: data.Case, seed: int = 0, **changes) -> SuperResTrainer:
+    return SuperResTrainer(case, replace(PROFILES["smoke"], **{**TINY, **changes}), seed, CPU)
 
 
 def fit(case: data.Case, seed: int = 0, **changes) -> torch.nn.Module:
@@ -106,7 +101,7 @@ def test_sr03_the_generator_gets_phases_and_noise(anode, cathode, noise):
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("fine_noise", [False, True])
 def test_a_window_with_all_of_the_halo_is_what_inference_makes(fine_noise, norm):
-    halo, case = models.LaptopGenerator(3, 3, 4, width=4).halo, data.load("case3", "twin", edge=96)
+    halo, case = models.SuperResLite(3, 3, 4, width=4).halo, datasets.load("case3", "twin", edge=96)
     t = trainer(case, halo=halo, window=16, crop=0, fine_noise=fine_noise, norm=norm)
     t.generator.train(norm)  # with statistics of the window, which zeros beyond it would change
     _, x, (keep, z, part) = t.inputs(torch.Generator().manual_seed(0))
@@ -143,13 +138,13 @@ def test_sr20_windows_and_noise_follow_seed_and_iteration(anode):
 
 def test_sr13_168_slices_of_56(anode, monkeypatch):
     volume = torch.rand(2, 3, 56, 56, 56)
-    slices = torch.cat([train.slice_volume(volume[:1], axis) for axis in range(3)])
+    slices = torch.cat([data.slice_volume(volume[:1], axis) for axis in range(3)])
     assert slices.shape == (168, 3, 56, 56)
     for index in (0, 5, 55):
         assert torch.equal(slices[index], volume[0, :, index])
         assert torch.equal(slices[56 + index], volume[0, :, :, index])
         assert torch.equal(slices[112 + index], volume[0, :, :, :, index])
-    picked = train.slice_volume(volume, 1, torch.tensor([7, 3]))
+    picked = data.slice_volume(volume, 1, torch.tensor([7, 3]))
     assert picked.shape == (4, 3, 56, 56)
     assert torch.equal(picked[2], volume[1, :, :, 7])
 
@@ -159,9 +154,9 @@ def test_sr13_168_slices_of_56(anode, monkeypatch):
         asked.append((edge, n))
         return draw(images, edge, n, rng)
 
-    monkeypatch.setattr(adversarial, "sample_squares", squares)
+    monkeypatch.setattr(gan, "sample_squares", squares)
     paper = PROFILES["full"]
-    t = Trainer(anode, replace(paper, network="laptop", batch=1, width=4), 0, CPU)
+    t = SuperResTrainer(anode, replace(paper, network="laptop", batch=1, width=4), 0, CPU)
     assert (paper.window, paper.crop, paper.slices, paper.batch) == (64, 4, None, 8)
     t.iteration = 1
     t.step()
@@ -194,11 +189,11 @@ def test_sr19_critic_k_is_fed_slices_with_normal_k(anode, monkeypatch):
     monkeypatch.setattr(t, "generator", lambda *_: volume)
     seen = []
 
-    def spy(critic, real, fake, *rest, penalty=adversarial.losses.gradient_penalty):
+    def spy(critic, real, fake, *rest, penalty=losses.gradient_penalty):
         seen.append((t.critics.index(critic), real, fake))
         return penalty(critic, real, fake, *rest)
 
-    monkeypatch.setattr(adversarial.losses, "gradient_penalty", spy)
+    monkeypatch.setattr(losses, "gradient_penalty", spy)
     t.iteration = 1
     t.step()
     assert [k for k, *_ in seen] == [0, 0, 1, 1, 2, 2]
@@ -237,12 +232,12 @@ def test_sr18_an_isotropic_case_has_one_critic(anode):
 
 
 def test_networks_of_the_two_recipes(anode, cathode):
-    generator, critics = adversarial.build(cathode, PROFILES["full"])
-    assert isinstance(generator, models.PaperGenerator) and generator.n_lr == 2
-    assert isinstance(critics[0], models.PaperCritic)
-    generator, critics = adversarial.build(cathode, PROFILES["smoke"])
+    generator, critics = build(cathode, PROFILES["full"])
+    assert isinstance(generator, models.SuperRes) and generator.n_lr == 2
+    assert isinstance(critics[0], models.SuperResCritic)
+    generator, critics = build(cathode, PROFILES["smoke"])
     assert generator.registration == "centre" and generator.n_phases == 3
-    assert adversarial.build(anode, PROFILES["smoke"])[0].registration == "corner"
+    assert build(anode, PROFILES["smoke"])[0].registration == "corner"
 
 
 def test_gap17_the_paper_profile_is_that_of_the_public_code():
@@ -300,8 +295,8 @@ def test_me12_history_holds_gap_scores_and_errors(anode):
         assert len(set(h["scores"])) == 3
         assert sum(h["volume_fractions"]) == pytest.approx(1)
         assert list(h["interphase_areas"]) == ["0-1", "0-2", "1-2"]
-        assert h["score"] == pytest.approx(sum(h[k] / v for k, v in train.LIMITS.items()))
-        assert h["over"] == sum(h[k] > v for k, v in train.LIMITS.items())
+        assert h["score"] == pytest.approx(sum(h[k] / v for k, v in training.LIMITS.items()))
+        assert h["over"] == sum(h[k] > v for k, v in training.LIMITS.items())
     assert model.meta["best_iteration"] == 6
     assert json.loads(json.dumps(model.meta))["recipe"]["width"] == 4
     assert not model.training
@@ -313,18 +308,18 @@ def test_the_best_of_the_checked_models_is_returned(anode, monkeypatch, better, 
     """Fewest errors over their limit first, then the smallest sum."""
     checked, scores = [], [2.0, 1.0] if better else [1.0, 2.0]
     better = better if over[0] == over[1] else int(over[1] < over[0])
-    check, quality = Trainer.check, adversarial.quality
+    check, quality = SuperResTrainer.check, training.quality
 
     def judged(*given):
         return {**quality(*given), "score": scores[len(checked)], "over": over[len(checked)]}
 
-    def watched(self, reference):
-        found = check(self, reference)
+    def watched(self):
+        found = check(self)
         checked.append(weights(self.model))
         return found
 
-    monkeypatch.setattr(adversarial, "quality", judged)
-    monkeypatch.setattr(Trainer, "check", watched)
+    monkeypatch.setattr(gan, "quality", judged)
+    monkeypatch.setattr(SuperResTrainer, "check", watched)
     model = fit(anode, check_every=5)
     assert not same(*checked)
     assert same(weights(model), checked[better])
@@ -335,7 +330,7 @@ def test_weights_of_the_first_four_fifths_are_not_kept(anode, monkeypatch):
     """They were lucky: at the full learning rate the next hundred iterations undo them."""
     iterations = iter((2, 4, 6))
     monkeypatch.setattr(
-        adversarial, "quality", lambda *_: {"over": 0, "stop": 9.0, "score": next(iterations)}
+        gan, "quality", lambda *_: {"over": 0, "stop": 9.0, "score": next(iterations)}
     )
     assert fit(anode, check_every=2).meta["best_iteration"] == 6
 
@@ -352,21 +347,15 @@ def test_me12_sr15_the_critic_learns_to_score_real_images_higher(anode):
 
 
 def test_sr15_the_critic_is_updated_with_gap_and_penalty(anode, monkeypatch):
-    t, losses, terms = trainer(anode, critic_steps=1), [], []
-    update, penalty, gap = (
-        t.update,
-        adversarial.losses.gradient_penalty,
-        adversarial.losses.critic_loss,
-    )
+    t, totals, terms = trainer(anode, critic_steps=1), [], []
+    update, penalty, gap = t.update, losses.gradient_penalty, losses.critic_loss
     monkeypatch.setattr(
-        adversarial.losses, "gradient_penalty", lambda *a: terms.append(penalty(*a)) or terms[-1]
+        losses, "gradient_penalty", lambda *a: terms.append(penalty(*a)) or terms[-1]
     )
-    monkeypatch.setattr(
-        adversarial.losses, "critic_loss", lambda *a: terms.append(gap(*a)) or terms[-1]
-    )
-    monkeypatch.setattr(t, "update", lambda o, loss: losses.append(loss.item()) or update(o, loss))
+    monkeypatch.setattr(losses, "critic_loss", lambda *a: terms.append(gap(*a)) or terms[-1])
+    monkeypatch.setattr(t, "update", lambda o, loss: totals.append(loss.item()) or update(o, loss))
     log = t.step()
-    assert losses[0] == pytest.approx(sum(x.item() for x in terms))
+    assert totals[0] == pytest.approx(sum(x.item() for x in terms))
     assert log["penalty"] > 0 and log["style"] == pytest.approx(-np.mean(log["scores"]))
     assert log["content"] == t.recipe.weight * log["voxelwise"] * (log["voxelwise"] >= 0.005)
 
@@ -384,8 +373,8 @@ def test_phases_that_never_touch_do_not_hide_the_best_model(anode):
 
 
 def test_sr23_training_stops_when_fractions_and_areas_are_good_enough(anode, monkeypatch):
-    found = dict.fromkeys(train.LIMITS, 9.0) | {"score": 9.0, "over": 6, "stop": 0.01}
-    monkeypatch.setattr(adversarial, "quality", lambda *_: dict(found))
+    found = dict.fromkeys(training.LIMITS, 9.0) | {"score": 9.0, "over": 6, "stop": 0.01}
+    monkeypatch.setattr(gan, "quality", lambda *_: dict(found))
     assert [h["iteration"] for h in fit(anode, stop_below=0.015).meta["history"]] == [3]
     assert [h["iteration"] for h in fit(anode, stop_below=0.005).meta["history"]] == [3, 6]
 
@@ -401,19 +390,19 @@ def test_quality_of_the_truth_is_better_than_of_interpolation(anode):
     reference = metrics.reference_statistics(anode.hr)
     s = 4
     nearest = np.kron(anode.lr, np.ones((s, s, s), np.uint8))
-    truth, rough = (train.quality(v, anode.lr, anode, reference) for v in (anode.truth, nearest))
+    truth, rough = (training.quality(v, anode.lr, anode, reference) for v in (anode.truth, nearest))
     assert truth["lost"] == rough["lost"] == 0
     assert truth["score"] < 0.5 * rough["score"]
     assert truth["imprint"] < 0.1 < rough["imprint"]
     wrong = np.roll(anode.truth, 2, 0)
-    assert train.quality(wrong, anode.lr, anode, reference)["lost"] > 0.1
+    assert training.quality(wrong, anode.lr, anode, reference)["lost"] > 0.1
 
 
 def test_quality_judges_by_the_fractions_of_the_case(anode):
     found = np.bincount(anode.truth.ravel()) / anode.truth.size
     wanted = replace(anode, fractions=found)
     reference = metrics.reference_statistics(anode.hr)
-    by_image, by_case = (train.quality(c.truth, c.lr, c, reference) for c in (anode, wanted))
+    by_image, by_case = (training.quality(c.truth, c.lr, c, reference) for c in (anode, wanted))
     assert by_case["fractions"] < 1e-12 < 0.001 < by_image["fractions"]
     assert {k for k in by_case if by_case[k] != by_image[k]} <= {"fractions", "score", "over"}
 
@@ -469,7 +458,7 @@ def test_sr27_sr33_other_cases_train(anode, cathode):
 def test_the_paper_network_trains(anode):
     recipe = dict(network="paper", window=64, halo=0, check_edge=4, iterations=1, check_every=1)
     model = fit(anode, **recipe, ema=0.0, critic_steps=1)
-    assert isinstance(model, models.PaperGenerator)
+    assert isinstance(model, models.SuperRes)
     assert model.block[0][1].num_batches_tracked == 1
 
 
@@ -480,11 +469,11 @@ CHILD = """
 import sys
 import torch
 from scipy.spatial import cKDTree
-from srlib import data, models, train
+from srlib import datasets, models, training
 
 torch.set_num_threads(1)
-case = data.load("case3", "twin", seed=1, edge=64)
-model = train.fit_superres(
+case = datasets.load("case3", "twin", seed=1, edge=64)
+model = training.fit_superres(
     case, "smoke", 5, "cpu", out=sys.argv[1], progress=False,
     callback=lambda history: print(len(history), flush=True),
     iterations=24, check_every=2, width=4, slices=2, critic_steps=1, ema=0.5,
@@ -543,7 +532,7 @@ def test_averaged_weights_get_statistics_of_their_own(cathode):
     seen = []
     norm = run.model.norms[0]
     norm.register_forward_pre_hook(lambda _, x: seen.append(x[0].float()))
-    run.settle(run.model)
+    run.recalibrate_batchnorm(run.model)
     assert len(seen) >= 16
     exact = torch.stack([h.mean((0, 2, 3, 4)) for h in seen]).mean(0)
     assert torch.allclose(norm.running_mean, exact, atol=1e-3)
@@ -552,12 +541,11 @@ def test_averaged_weights_get_statistics_of_their_own(cathode):
 
 
 def test_statistics_are_fixed_in_the_second_half(cathode):
-    reference = metrics.reference_statistics(cathode.hr)
     run, seen = trainer(cathode, norm=True), []
     for _ in range(6):
         run.step()
         before = run.model.norms[0].running_mean.clone()
-        run.check(reference)
+        run.check()
         mean = run.generator.norms[0].running_mean.clone()
         seen.append((mean, not torch.equal(before, run.model.norms[0].running_mean)))
         assert run.generator.training == (run.iteration <= 3)
@@ -568,14 +556,13 @@ def test_statistics_are_fixed_in_the_second_half(cathode):
 
 
 def test_with_renormalisation_running_statistics_take_over_by_and_by(cathode):
-    reference = metrics.reference_statistics(cathode.hr)
     run, shares, measured = trainer(cathode, norm=True, renorm=True, iterations=20), [], []
     for _ in range(20):
         run.step()
         shares.append(run.generator.norms[0].share)
         if run.iteration % 5 == 0:
             before = run.model.norms[0].running_mean.clone()
-            run.check(reference)
+            run.check()
             measured.append(not torch.equal(before, run.model.norms[0].running_mean))
     assert np.allclose(shares[:5], 0) and np.allclose(shares[10:], 1)
     assert np.allclose(np.diff(shares[4:11]), 1 / 6)
@@ -587,17 +574,16 @@ def test_with_renormalisation_running_statistics_take_over_by_and_by(cathode):
 @pytest.mark.parametrize("stop", [2, 3, 4])
 def test_a_resumed_training_ends_with_every_weight_the_same(cathode, tmp_path, stop, renorm):
     """Before, at and after the half, where the statistics of batch normalisation are fixed."""
-    reference = metrics.reference_statistics(cathode.hr)
 
-    def state(run: Trainer) -> dict:
+    def state(run: SuperResTrainer) -> dict:
         nets = (run.generator, run.ema, *run.critics)
         return {f"{i} {k}": v for i, net in enumerate(nets) for k, v in weights(net).items()}
 
-    def go_on(run: Trainer) -> None:
+    def go_on(run: SuperResTrainer) -> None:
         while run.iteration < 6:
             run.step()
             if run.iteration == stop:
-                run.check(reference)
+                run.check()
                 run.save(tmp_path / "checkpoint")
 
     whole, rest = (
@@ -677,7 +663,7 @@ def test_a_recipe_that_does_not_fit_is_refused(anode):
         fit(anode, network="paper", window=64, halo=0, norm=True)
     with pytest.raises(ValueError, match="use norm=True"):
         fit(anode, renorm=True)
-    alone = data.load("slicegan", "twin", edge=64)
+    alone = datasets.load("slicegan", "twin", edge=64)
     with pytest.raises(ValueError, match="use match=0"):
         fit(alone, match=8, noise_channels=4)
 
@@ -690,8 +676,8 @@ def test_a_fractional_scale_factor_is_refused_before_training(anode):
 # Command line
 
 
-def test_the_command_writes_weights_and_their_side_car(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(data, "load", partial(data.load, edge=64))
+def test_the_command_writes_weights_and_their_side_car(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "load", partial(datasets.load, edge=64))
     monkeypatch.setitem(PROFILES, "smoke", replace(PROFILES["smoke"], **TINY))
     arguments = [
         "case3",
@@ -704,9 +690,9 @@ def test_the_command_writes_weights_and_their_side_car(tmp_path, monkeypatch, ca
         "--device",
         "cpu",
     ]
-    path = __main__.main([*arguments, "--out", str(tmp_path)])
-    assert path == tmp_path / "case3-twin-2.safetensors"
-    assert str(path) in capsys.readouterr().out
+    done = CliRunner().invoke(cli.main, ["train", *arguments, "--out", str(tmp_path)])
+    path = tmp_path / "case3-twin-2.safetensors"
+    assert done.exit_code == 0 and str(path) in done.stdout
     side = json.loads(path.with_suffix(".json").read_text())
     model = models.load(path)
     assert {f.name for f in fields(Recipe)} == set(side["recipe"])
@@ -716,15 +702,15 @@ def test_the_command_writes_weights_and_their_side_car(tmp_path, monkeypatch, ca
 
 
 def test_the_command_fails_in_one_sentence():
-    command = [sys.executable, "-m", "srlib.train", "case99", "--profile", "smoke"]
+    command = [sys.executable, "-m", "srlib.cli", "train", "case99", "--profile", "smoke"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.startswith("srlib.train: there is no case 'case99'")
+    assert done.stderr.startswith("Error: there is no case 'case99'")
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_at_scale_factor_8_the_laptop_profile_anchors_harder(anode):
-    eight = data.load("case3x8", "twin", seed=1, edge=128)
+    eight = datasets.load("case3x8", "twin", seed=1, edge=128)
     given = {**TINY, "iterations": 1, "progress": False}
     recipe = fit_superres(eight, "laptop", 0, "cpu", **given).meta["recipe"]
     assert (recipe["weight"], recipe["evenness"]) == (100, 50)
@@ -732,7 +718,7 @@ def test_at_scale_factor_8_the_laptop_profile_anchors_harder(anode):
         fit_superres(eight, "laptop", 0, "cpu", weight=7.0, **given).meta["recipe"]["weight"] == 7
     )
     assert fit_superres(anode, "laptop", 0, "cpu", **given).meta["recipe"]["weight"] == 30
-    alone = data.load("slicegan", "twin", edge=64)
+    alone = datasets.load("slicegan", "twin", edge=64)
     recipe = fit_superres(alone, "laptop", 0, "cpu", **given).meta["recipe"]
     assert (recipe["weight"], recipe["noise_channels"]) == (30, 8)
 
@@ -750,38 +736,38 @@ HELD = {  # norm, balance, match, temperature, critic steps
 
 @pytest.mark.parametrize("name", HELD)
 def test_the_laptop_profile_holds_what_the_coarse_volume_does_not(name):
-    case = data.load(name, "twin", edge=128)
+    case = datasets.load(name, "twin", edge=128)
     recipe = replace(PROFILES["laptop"], **laptop_changes(case))
     found = recipe.norm, recipe.balance, recipe.match, recipe.temperature, recipe.critic_steps
     assert found == HELD[name]
     if case.lr is None:
-        assert recipe.halo == adversarial.build(case, recipe)[0].halo and not recipe.crop
+        assert recipe.halo == build(case, recipe)[0].halo and not recipe.crop
 
 
 def test_slicegan_of_a_separator_has_a_critic_for_each_direction():
-    case = data.load("slicegan_separator", "twin", edge=64)
+    case = datasets.load("slicegan_separator", "twin", edge=64)
     assert case.lr is None and case.normals == [0, 0, 1, 1, 2, 2]
     assert len(fit(case, window=32, check_edge=8).meta["history"]) > 0
     assert [image.shape for image in case.hr] == [(64, 64)] * 2 + [(128, 64)] * 4
 
 
 def test_slicegan_a_case_without_a_coarse_volume_makes_volumes_from_noise_alone():
-    case = data.load("slicegan", "twin", seed=1, edge=64)
+    case = datasets.load("slicegan", "twin", seed=1, edge=64)
     assert case.lr is None and case.phase_map.shape == (3, 0)
     model = fit(case, window=32, check_edge=8, noise_channels=4)
     assert all(h["voxelwise"] == 0 and h["lost"] == 0 for h in model.meta["history"])
-    volume = infer.generate(model, (40, 48, 56), seed=3, periodic=True)
+    volume = superres.generate(model, (40, 48, 56), seed=3, periodic=True)
     assert volume.shape == (40, 48, 56)
-    assert np.array_equal(infer.generate(model, (40, 48, 56), 3, periodic=True, tile=2), volume)
-    assert not np.array_equal(infer.generate(model, (40, 48, 56), 4, periodic=True), volume)
-    longer = infer.generate(model, (80, 48, 56), 3)
-    assert np.array_equal(infer.generate(model, (40, 48, 56), 3), longer[:40])
+    assert np.array_equal(superres.generate(model, (40, 48, 56), 3, periodic=True, tile=2), volume)
+    assert not np.array_equal(superres.generate(model, (40, 48, 56), 4, periodic=True), volume)
+    longer = superres.generate(model, (80, 48, 56), 3)
+    assert np.array_equal(superres.generate(model, (40, 48, 56), 3), longer[:40])
     with pytest.raises(ValueError, match="multiples of 8"):
-        infer.generate(model, (41, 48, 56), periodic=True)
+        superres.generate(model, (41, 48, 56), periodic=True)
     with pytest.raises(ValueError, match="needs a coarse volume"):
-        infer.generate(models.LaptopGenerator(2, 2, 4, width=4), (8, 8, 8))
+        superres.generate(models.SuperResLite(2, 2, 4, width=4), (8, 8, 8))
     with pytest.raises(ValueError, match="there must be noise"):
-        models.LaptopGenerator(0, 3, 8, noise_channels=0)
+        models.SuperResLite(0, 3, 8, noise_channels=0)
     with pytest.raises(ValueError, match="there is no coarse volume"):
         replace(case, lr_phases=["pore"])
 
@@ -789,13 +775,13 @@ def test_slicegan_a_case_without_a_coarse_volume_makes_volumes_from_noise_alone(
 @pytest.mark.parametrize("hard", [True, False])
 def test_a_hard_critic_sees_phases_and_the_generator_still_learns(anode, monkeypatch, hard):
     t, fakes = trainer(anode, hard=hard, fine_noise=True), []
-    penalty = adversarial.losses.gradient_penalty
+    penalty = losses.gradient_penalty
 
     def spy(critic, real, fake, *rest):
         fakes.append(fake.detach())
         return penalty(critic, real, fake, *rest)
 
-    monkeypatch.setattr(adversarial.losses, "gradient_penalty", spy)
+    monkeypatch.setattr(losses, "gradient_penalty", spy)
     before = weights(t.generator)
     t.step()
     whole = all((f - f.round()).abs().max() < 1e-5 for f in fakes)

@@ -5,7 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from srlib import metrics, twins
+from srlib import metrics
+from srlib.synthetic import microstructures
 
 EDGE = 192
 
@@ -19,17 +20,17 @@ def mean_chords(labels: np.ndarray) -> list[float]:
 
 @pytest.fixture(scope="module")
 def anode() -> np.ndarray:
-    return twins.sofc(0, (EDGE,) * 3)
+    return microstructures.sofc(0, (EDGE,) * 3)
 
 
 @pytest.fixture(scope="module")
 def cathode() -> np.ndarray:
-    return twins.cathode(0, (160,) * 3)
+    return microstructures.cathode(0, (160,) * 3)
 
 
 @pytest.fixture(params=["sofc", "cathode"])
 def make(request):
-    return getattr(twins, request.param)
+    return getattr(microstructures, request.param)
 
 
 def test_sy3_fractions(anode):
@@ -88,7 +89,7 @@ def test_isotropic(name, request):
 @pytest.mark.parametrize("name", ["anode", "cathode"])
 def test_an_independent_image_has_the_statistics_of_the_volume(name, request):
     volume = request.getfixturevalue(name)
-    make = twins.sofc if name == "anode" else twins.cathode
+    make = microstructures.sofc if name == "anode" else microstructures.cathode
     image = make(77, (1024, 1024))
     assert metrics.volume_fractions(image) == pytest.approx(
         metrics.volume_fractions(volume), abs=0.012
@@ -126,7 +127,7 @@ def test_other_shapes_are_refused(make, shape):
 @pytest.fixture(scope="module")
 def membrane() -> tuple[np.ndarray, np.ndarray]:
     shape = (256, 160, 160)
-    return twins.separator(0, shape, fibrils=False), twins.separator(0, shape)
+    return microstructures.separator(0, shape, fibrils=False), microstructures.separator(0, shape)
 
 
 def mean_chord(solid: np.ndarray, axis: int) -> float:
@@ -151,7 +152,7 @@ def test_sy2_lamellae_lie_across_axis_2_and_fibrils_along_it(membrane):
 
 def test_sy2_the_parts_of_a_separator_add_up_to_it(membrane):
     lamellae, solid = membrane
-    parts = twins.separator_parts(0, solid.shape)
+    parts = microstructures.separator_parts(0, solid.shape)
     assert ((parts > 0) == solid).all() and ((parts == 1) == lamellae).all()
     assert (parts == 2).mean() == pytest.approx(0.075, abs=0.005)
 
@@ -165,8 +166,8 @@ def test_sy2_fibrils_are_the_thin_parts_of_a_separator(membrane):
 
 
 def test_sy4_fractions_particles_and_sponge():
-    volume = twins.composite(0, (160, 192, 160))
-    image = twins.composite(1, (628, 758), active=0.58)
+    volume = microstructures.composite(0, (160, 192, 160))
+    image = microstructures.composite(1, (628, 758), active=0.58)
     assert metrics.volume_fractions(volume)[1] == pytest.approx(0.4, abs=0.1), "few particles"
     assert metrics.volume_fractions(image) == pytest.approx([0.144, 0.583, 0.274], abs=0.06)
     pore = mean_chord(image == 0, 1)
@@ -177,24 +178,24 @@ def test_sy4_fractions_particles_and_sponge():
 def test_scattered_balls_fill_their_share_of_the_pores_only():
     labels = np.ones((48, 40, 56), np.uint8)
     labels[:, 10:] = 0
-    out = twins.scatter(labels, 2, 0.12, 6, seed=1)
+    out = microstructures.scatter(labels, 2, 0.12, 6, seed=1)
     assert out.dtype == np.uint8 and (out == 2).mean() == pytest.approx(0.12, abs=1e-4)
     assert (out[labels == 1] == 1).all()
-    assert np.array_equal(out, twins.scatter(labels, 2, 0.12, 6, seed=1))
-    assert (out != twins.scatter(labels, 2, 0.12, 6, seed=2)).mean() > 0.1
-    image = twins.scatter(np.zeros((64, 64), np.uint8), 1, 0.3, 8, seed=0)
+    assert np.array_equal(out, microstructures.scatter(labels, 2, 0.12, 6, seed=1))
+    assert (out != microstructures.scatter(labels, 2, 0.12, 6, seed=2)).mean() > 0.1
+    image = microstructures.scatter(np.zeros((64, 64), np.uint8), 1, 0.3, 8, seed=0)
     assert image.mean() == pytest.approx(0.3, abs=1e-3)
     for share in (0.0, 0.8):
         with pytest.raises(ValueError, match="between 0 and that of pore, 0.75"):
-            twins.scatter(labels, 2, share, 6, seed=1)
+            microstructures.scatter(labels, 2, share, 6, seed=1)
 
 
 def test_scattered_balls_are_as_wide_as_asked_and_do_not_percolate():
     """Mean chord of balls of diameter d that overlap little is 2 d / 3."""
     empty = np.zeros((96, 96, 96), np.uint8)
-    few = twins.scatter(empty, 1, 0.02, 12, seed=0)
+    few = microstructures.scatter(empty, 1, 0.02, 12, seed=0)
     assert mean_chord(few, 0) == pytest.approx(2 * 12 / 3, rel=0.15)
-    third = twins.scatter(empty, 1, 0.18, 8, seed=0)
+    third = microstructures.scatter(empty, 1, 0.18, 8, seed=0)
     assert not any(metrics.percolates(third, 1, axis) for axis in range(3)), "below 0.29"
 
 
@@ -212,24 +213,27 @@ def column_and_row_spread(grey: np.ndarray) -> tuple[float, float]:
 
 
 def test_sem_grey_values_and_noise(plain):
-    grey = twins.sem(plain, 0, backs=0)
+    grey = microstructures.sem(plain, 0, backs=0)
     assert grey.shape == plain.shape and grey.dtype == np.float32
     assert 0 <= grey.min() and grey.max() <= 1
     for phase, at in ((0, np.s_[5:75, 125:195]), (1, np.s_[5:75, 205:300]), (2, np.s_[:60, :110])):
         assert plain[at].min() == plain[at].max() == phase
         assert grey[at].mean() == pytest.approx((0.15, 0.75, 0.45)[phase], abs=0.005)
         assert grey[at].std() == pytest.approx(0.05, abs=0.004)
-    assert np.array_equal(grey, twins.sem(plain, 0, backs=0))
-    assert not np.array_equal(grey, twins.sem(plain, 1, backs=0))
+    assert np.array_equal(grey, microstructures.sem(plain, 0, backs=0))
+    assert not np.array_equal(grey, microstructures.sem(plain, 1, backs=0))
 
 
 def test_sem_curtains_are_vertical_and_in_the_lower_right(plain):
-    grey, corner = twins.sem(plain, 0), np.s_[180:, 220:]
+    grey, corner = microstructures.sem(plain, 0), np.s_[180:, 220:]
     down, across = column_and_row_spread(grey[corner])
     assert down > 4 * across, "the columns differ, the rows hardly"
     assert grey[corner].mean() < 0.7
     assert ((grey[corner] > 0.4) & (grey[corner] < 0.5)).mean() > 0.05, "as dark as binder"
-    for image, at in ((grey, np.s_[:60, :110]), (twins.sem(plain, 0, curtains=0), corner)):
+    for image, at in (
+        (grey, np.s_[:60, :110]),
+        (microstructures.sem(plain, 0, curtains=0), corner),
+    ):
         down, across = column_and_row_spread(image[at])
         assert down < 2 * across and down < 0.01
 
@@ -239,11 +243,11 @@ def test_sem_pore_backs_are_in_wide_pores_only(plain):
     thin[:, 150:] = 1
     thin[::40, 150:] = 0
     for labels, backs, share in ((plain, 0.25, 0.25), (plain, 0.0, 0.0), (thin, 1.0, 1.0)):
-        grey = twins.sem(labels, 3, backs=backs, noise=0)
+        grey = microstructures.sem(labels, 3, backs=backs, noise=0)
         pore = np.s_[5:75, 125:145]
         assert (grey[pore] > 0.3).mean() == pytest.approx(share, abs=0.2)
     crack = np.s_[::40, 200:]
-    assert np.array_equal(grey[crack], twins.sem(thin, 3, backs=0, noise=0)[crack])
+    assert np.array_equal(grey[crack], microstructures.sem(thin, 3, backs=0, noise=0)[crack])
 
 
 @pytest.mark.parametrize(
@@ -257,4 +261,4 @@ def test_sem_pore_backs_are_in_wide_pores_only(plain):
 )
 def test_sem_refuses_what_it_cannot_show(labels, options, words):
     with pytest.raises(ValueError, match=words):
-        twins.sem(labels, 0, **options)
+        microstructures.sem(labels, 0, **options)

@@ -259,11 +259,11 @@ def test_layer_rows_count_what_a_run_makes():
 @pytest.mark.parametrize(
     ("model", "shape"),
     [
-        (models.PaperGenerator(3, 3, 4), (1, 4, 4, 4, 4)),
-        (models.PaperGenerator(2, 3, 8), (1, 3, 2, 2, 2)),
-        (models.PaperCritic(3), (1, 3, 56, 56)),
-        (models.LaptopGenerator(3, 3, 4), (1, 4, 12, 12, 12)),
-        (models.LaptopCritic(3), (1, 3, 40, 40)),
+        (models.SuperRes(3, 3, 4), (1, 4, 4, 4, 4)),
+        (models.SuperRes(2, 3, 8), (1, 3, 2, 2, 2)),
+        (models.SuperResCritic(3), (1, 3, 56, 56)),
+        (models.SuperResLite(3, 3, 4), (1, 4, 12, 12, 12)),
+        (models.SuperResLiteCritic(3), (1, 3, 40, 40)),
     ],
     ids=lambda value: type(value).__name__,
 )

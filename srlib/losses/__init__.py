@@ -1,40 +1,36 @@
 """The terms of the objectives, one function each."""
 
-from srlib.losses.content import (
-    balance_loss,
-    berhu,
-    evenness_loss,
-    feature_loss,
-    pattern_loss,
-    share_loss,
-    voxelwise_loss,
-)
-from srlib.losses.critics import (
+from srlib.losses.adversarial import (
     critic_loss,
-    deceit,
     generator_loss,
     gradient_penalty,
     hinge,
-    logistic,
+    logistic_critic_loss,
+    nonsaturating_generator_loss,
     r1_penalty,
 )
-from srlib.losses.scattering import scattering, scattering_loss
+from srlib.losses.consistency import local_fraction_loss, scattering_loss, voxelwise_loss
+from srlib.losses.perceptual import berhu, feature_loss
+from srlib.losses.regularization import (
+    checkerboard_loss,
+    interface_isotropy_loss,
+    volume_fraction_loss,
+)
 
 __all__ = [
-    "balance_loss",
     "berhu",
+    "checkerboard_loss",
     "critic_loss",
-    "deceit",
-    "evenness_loss",
     "feature_loss",
     "generator_loss",
     "gradient_penalty",
     "hinge",
-    "logistic",
-    "pattern_loss",
+    "interface_isotropy_loss",
+    "local_fraction_loss",
+    "logistic_critic_loss",
+    "nonsaturating_generator_loss",
     "r1_penalty",
-    "scattering",
     "scattering_loss",
-    "share_loss",
+    "volume_fraction_loss",
     "voxelwise_loss",
 ]

@@ -5,44 +5,43 @@ z, y, x. Lengths are counted in voxels and areas per voxel face, and nothing wra
 border.
 """
 
-from srlib.metrics.agreement import compare, consistency, reference_statistics
-from srlib.metrics.bodies import confusion, mixed_up, small_bodies, surface_areas
-from srlib.metrics.cubes import cube_statistics, random_cubes
-from srlib.metrics.faces import (
-    anisotropy,
-    grid_imprint,
+from srlib.metrics.correlation import chord_lengths, radial_spectrum, reach_probability, two_point
+from srlib.metrics.image_quality import decibels, rms_error, seams, threshold_disagreement
+from srlib.metrics.morphology import (
+    count_bodies,
+    euler_number,
     interphase_areas,
+    isosurface,
+    pore_sizes,
+    small_bodies,
+    surface_areas,
+    thin_parts,
     tpb_density,
     volume_fractions,
 )
-from srlib.metrics.flow import (
+from srlib.metrics.permeability import DARCY, permeability
+from srlib.metrics.segmentation import confused_fraction, confusion
+from srlib.metrics.statistics import (
+    class_errors,
+    compare,
+    consistency,
+    cube_statistics,
+    descriptors,
+    errors_percent,
+    gain,
+    image_errors,
+    octants,
+    random_cubes,
+    reference_statistics,
+)
+from srlib.metrics.symmetry import anisotropy, curtaining_index, grid_imprint, symmetries
+from srlib.metrics.transport import (
     connected_share,
-    euler_number,
     formation_factor,
     hashin_shtrikman,
-    network_permeability,
-    pore_sizes,
-)
-from srlib.metrics.lines import (
-    chord_lengths,
-    radial_spectrum,
-    reach_probability,
-    streaks,
-    two_point,
-)
-from srlib.metrics.stokes import DARCY, permeability
-from srlib.metrics.tables import class_errors, descriptors, errors_percent, image_errors
-from srlib.metrics.thickness import thin_parts
-from srlib.metrics.transport import percolates, tortuosity_factor, transport_efficiency
-from srlib.metrics.volumes import (
-    count_bodies,
-    decibels,
-    eighths,
-    flipped,
-    gain,
-    isosurface,
-    rms_error,
-    seams,
+    percolates,
+    tortuosity_factor,
+    transport_efficiency,
 )
 
 __all__ = [
@@ -51,17 +50,17 @@ __all__ = [
     "chord_lengths",
     "class_errors",
     "compare",
+    "confused_fraction",
     "confusion",
     "connected_share",
     "consistency",
     "count_bodies",
     "cube_statistics",
+    "curtaining_index",
     "decibels",
     "descriptors",
-    "eighths",
     "errors_percent",
     "euler_number",
-    "flipped",
     "formation_factor",
     "gain",
     "grid_imprint",
@@ -69,8 +68,7 @@ __all__ = [
     "image_errors",
     "interphase_areas",
     "isosurface",
-    "mixed_up",
-    "network_permeability",
+    "octants",
     "percolates",
     "permeability",
     "pore_sizes",
@@ -81,9 +79,10 @@ __all__ = [
     "rms_error",
     "seams",
     "small_bodies",
-    "streaks",
     "surface_areas",
+    "symmetries",
     "thin_parts",
+    "threshold_disagreement",
     "tortuosity_factor",
     "tpb_density",
     "transport_efficiency",

@@ -1,84 +1,28 @@
 """Networks, one file per architecture, and their weights on disk."""
 
-import json
-from pathlib import Path
-
-from torch import nn
-
-from srlib import checkpoint
 from srlib.models.attention import AttentionResUNet
 from srlib.models.depth import SRCNN, DepthGenerator
-from srlib.models.laptop import LaptopCritic, LaptopGenerator
 from srlib.models.patch import PatchCritic
 from srlib.models.stylegan import StyleCritic, StyleGenerator
-from srlib.models.superres import PaperCritic, PaperGenerator
+from srlib.models.superres import SuperRes, SuperResCritic
+from srlib.models.superres_lite import SuperResLite, SuperResLiteCritic
 from srlib.models.unet import RestorationUNet
+from srlib.models.weights import WEIGHTS, export, load, save
 
-WEIGHTS = Path(__file__).parents[2] / "weights"
-_CLASSES = {
-    c.__name__: c
-    for c in (
-        LaptopGenerator,
-        LaptopCritic,
-        PaperGenerator,
-        PaperCritic,
-        RestorationUNet,
-        PatchCritic,
-        AttentionResUNet,
-        StyleGenerator,
-        StyleCritic,
-        DepthGenerator,
-        SRCNN,
-    )
-}
-
-
-def save(model: nn.Module, path: str | Path, meta: dict | None = None) -> Path:
-    """Write a model's weights, its configuration and ``meta`` to one ``.safetensors`` file."""
-    about = {"model": type(model).__name__, "config": model.config, **(meta or {})}
-    return checkpoint.write(path, model.state_dict(), about)
-
-
-def export(model: nn.Module, path: str | Path) -> Path:
-    """Write weights to ship, and their ``.meta`` beside them as JSON.
-
-    The model's weights are rounded to 16 bits on the way, half the size; what statistics of
-    normalisation there are stay as they are.
-    """
-    path = Path(path)
-    model.bfloat16()
-    if hasattr(model, "norms"):
-        model.norms.float()
-    save(model, path, model.meta)
-    side = json.dumps({**model.meta, "config": model.config}, indent=1) + "\n"
-    checkpoint.write_atomic(path.with_suffix(".json"), side.encode())
-    return path
-
-
-def load(path_or_name: str | Path) -> nn.Module:
-    """A model in evaluation mode, with what is known of it in ``.meta``.
-
-    Args:
-        path_or_name: A ``.safetensors`` file, or the name of shipped weights (``"case3-real-0"``).
-
-    Raises:
-        ValueError: if there is no such file, or it is damaged, or for another model.
-    """
-    path = Path(path_or_name)
-    if path.suffix != ".safetensors":
-        path = WEIGHTS / f"{path_or_name}.safetensors"
-        if not path.exists():
-            found = sorted({p.stem.split("-")[0] for p in WEIGHTS.glob("*-*-[0-9]*.safetensors")})
-            names = ", ".join(k for k in found if k != "study") or "none"  # many are of studies
-            raise ValueError(
-                f"there are no weights {str(path_or_name)!r}: there are {names}, each with -real-0 "
-                f"or -twin-0 behind it; see the folder {WEIGHTS.name}"
-            )
-    tensors, meta = checkpoint.read(path)
-    try:
-        model = _CLASSES[meta["model"]](**meta["config"])
-        model.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError):
-        raise ValueError(f"{path} does not fit a model of this version: train it anew") from None
-    model.meta = meta
-    return model.eval()
+__all__ = [
+    "AttentionResUNet",
+    "DepthGenerator",
+    "PatchCritic",
+    "RestorationUNet",
+    "SRCNN",
+    "StyleCritic",
+    "StyleGenerator",
+    "SuperRes",
+    "SuperResCritic",
+    "SuperResLite",
+    "SuperResLiteCritic",
+    "WEIGHTS",
+    "export",
+    "load",
+    "save",
+]

@@ -16,7 +16,7 @@ def shuffle(x: Tensor) -> Tensor:
     return x.reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
 
 
-def rise(layer: nn.Module, x: Tensor) -> Tensor:
+def upsample_block(layer: nn.Module, x: Tensor) -> Tensor:
     """Through a layer to the next finer grid."""
     return shuffle(layer(F.leaky_relu(x, 0.2)))
 

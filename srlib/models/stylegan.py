@@ -26,7 +26,7 @@ def widths(edge: int, width: int, widest: int) -> dict[int, int]:
     return {SMALLEST << i: min(widest, width << (steps - i)) for i in range(steps + 1)}
 
 
-def active(x: Tensor) -> Tensor:
+def scaled_leaky_relu(x: Tensor) -> Tensor:
     """Leaky ReLU that keeps the variance of N(0, 1) about one."""
     return F.leaky_relu(x, 0.2) * GAIN
 
@@ -36,7 +36,7 @@ def noise_like(x: Tensor, rng: torch.Generator | None) -> Tensor:
     return torch.randn((len(x), 1, *x.shape[2:]), generator=rng).to(x)
 
 
-def any_way(x: Tensor, rng: torch.Generator | None) -> Tensor:
+def random_dihedral(x: Tensor, rng: torch.Generator | None) -> Tensor:
     """Each square image of a batch in one of its eight mirrors and quarter turns."""
     ways = torch.randint(0, 8, (len(x),), generator=rng).tolist()
     turned = (torch.rot90(image, way % 4, (1, 2)) for image, way in zip(x, ways, strict=True))
@@ -134,7 +134,7 @@ class Layer(nn.Module):
         if self.double:
             x = F.interpolate(x, scale_factor=2, mode="bilinear")
         x = x + self.strength.to(x) * noise_like(x, rng)
-        return active(x + self.bias.to(x)[:, None, None])
+        return scaled_leaky_relu(x + self.bias.to(x)[:, None, None])
 
 
 class StyleGenerator(nn.Module):
@@ -184,7 +184,7 @@ class StyleGenerator(nn.Module):
         """Styles w of latents z, both ``(B, latent)``; only the direction of z counts."""
         w = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
         for layer in self.layers:
-            w = active(layer(w))
+            w = scaled_leaky_relu(layer(w))
         return w
 
     def synthesis(self, w: Tensor, rng: torch.Generator | None = None) -> Tensor:
@@ -198,7 +198,7 @@ class StyleGenerator(nn.Module):
                 logits = F.interpolate(logits, scale_factor=2, mode="bilinear")
             logits = logits + out(x, w).float()
         images = logits.softmax(1)
-        return any_way(images, rng) if self.isotropic else images
+        return random_dihedral(images, rng) if self.isotropic else images
 
     def forward(self, z: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Images of latents.
@@ -230,7 +230,7 @@ class Halving(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, inputs, h, w)`` to ``(B, outputs, h / 2, w / 2)``; the variance stays."""
         skip = self.skip(F.avg_pool2d(x, 2))
-        return (active(self.two(active(self.one(x)))) + skip) / GAIN
+        return (scaled_leaky_relu(self.two(scaled_leaky_relu(self.one(x)))) + skip) / GAIN
 
 
 class StyleCritic(nn.Module):
@@ -265,8 +265,8 @@ class StyleCritic(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """One-hot images ``(B, n, edge, edge)`` to scores ``(B,)``, high for real ones."""
-        x = active(self.enter(images))
+        x = scaled_leaky_relu(self.enter(images))
         for block in self.blocks:
             x = block(x)
-        x = active(self.last(torch.cat([x, self.spread(x)], 1)))
-        return self.score(active(self.dense(x.flatten(1))))[:, 0]
+        x = scaled_leaky_relu(self.last(torch.cat([x, self.spread(x)], 1)))
+        return self.score(scaled_leaky_relu(self.dense(x.flatten(1))))[:, 0]

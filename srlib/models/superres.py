@@ -15,7 +15,7 @@ def _conv_bn(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-class PaperGenerator(nn.Module):
+class SuperRes(nn.Module):
     """Generator of SuperRes: one of three forms by scale factor (<= 2, <= 4, <= 8).
 
     Fully convolutional: an input of any size gives an output ``scale_factor`` times as large.
@@ -72,7 +72,7 @@ class PaperGenerator(nn.Module):
         return self.logits(x).float().softmax(1)
 
 
-class PaperCritic(nn.Module):
+class SuperResCritic(nn.Module):
     """Critic of SuperRes and SliceGAN: 2D slices in, one score each out; 1,847,233 parameters.
 
     Made for slices of 56 x 56 (28, 14, 7, 4, 1); larger slices give the mean of several scores.

@@ -11,6 +11,7 @@ from srlib.viz.images import cube, disagreement, inputs_and_output, panel, show_
 from srlib.viz.page import beside, provenance, show, table
 from srlib.viz.plots import curves, spectra, violins
 from srlib.viz.progress import training
+from srlib.viz.series_viewer import live_series_viewer, series_viewer
 from srlib.viz.studies import arms, trade_off
 from srlib.viz.style import (
     SOURCES,
@@ -23,7 +24,6 @@ from srlib.viz.style import (
     use_style,
 )
 from srlib.viz.viewer import live_viewer, slice_viewer
-from srlib.viz.viewer4d import live_series_viewer, series_viewer
 
 __all__ = [
     "SOURCES",

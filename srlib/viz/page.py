@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -217,29 +218,16 @@ def table(
     if not rows:
         raise ValueError("A table needs at least one row.")
     rows = {str(name): cells for name, cells in rows.items()}
-    columns = list(columns or dict.fromkeys(key for row in rows.values() for key in row))
+    columns = list(columns or dict.fromkeys(chain.from_iterable(rows.values())))
     winners = {column: _best(rows, column, rule) for column, rule in (best or {}).items()}
     if unknown := set(winners) - set(columns):
         raise ValueError(
             f"best names the column {sorted(unknown)[0]!r}, which is not in the table."
         )
-    words = {c for c in columns if all(isinstance(r.get(c, ""), str) for r in rows.values())}
-    head = "".join(
-        f'<th scope="col" style="text-align:{"left" if c in words else "right"}">{escape(c)}</th>'
-        for c in columns
-    )
-    body, lines = "", ["\t".join([corner, *columns])]
-    for row, cells in rows.items():
-        texts = [_cell(cells.get(column)) for column in columns]
-        marked = [
-            f"<strong>{escape(text)}</strong>" if row in winners.get(column, ()) else escape(text)
-            for column, text in zip(columns, texts, strict=True)
-        ]
-        sides = ["left" if isinstance(cells.get(c), str) else "right" for c in columns]
-        pairs = zip(sides, marked, strict=True)
-        tds = "".join(f'<td style="text-align:{side}">{text}</td>' for side, text in pairs)
-        body += f'<tr><th scope="row" style="text-align:left">{escape(row)}</th>{tds}</tr>'
-        lines.append("\t".join([row, *texts]))
+    head = "".join(_heading(c, [r.get(c, "") for r in rows.values()]) for c in columns)
+    body = "".join(_row(row, cells, columns, winners) for row, cells in rows.items())
+    texts = [[row, *(_cell(cells.get(c)) for c in columns)] for row, cells in rows.items()]
+    lines = map("\t".join, [[corner, *columns], *texts])
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
     html = (
         f'<table class="table srlib-table">{title}<thead><tr><th scope="col" '
@@ -247,6 +235,23 @@ def table(
         f"<tbody>{body}</tbody></table>"
     )
     return Html(html, "\n".join(lines))
+
+
+def _heading(column: str, cells: list) -> str:
+    """Head of a column, on the left over words and on the right over numbers."""
+    side = "left" if all(isinstance(cell, str) for cell in cells) else "right"
+    return f'<th scope="col" style="text-align:{side}">{escape(column)}</th>'
+
+
+def _row(row: str, cells: Mapping, columns: list[str], winners: Mapping[str, set[str]]) -> str:
+    """A row of a table as HTML; a winner is bold."""
+    tds = ""
+    for column in columns:
+        text = escape(_cell(cells.get(column)))
+        text = f"<strong>{text}</strong>" if row in winners.get(column, ()) else text
+        side = "left" if isinstance(cells.get(column), str) else "right"
+        tds += f'<td style="text-align:{side}">{text}</td>'
+    return f'<tr><th scope="row" style="text-align:left">{escape(row)}</th>{tds}</tr>'
 
 
 def _cell(value: Any) -> str:

@@ -56,15 +56,7 @@ def violins(
     """
     if unknown := set(panels) - set(_PANELS):
         raise ValueError(f"There is no panel {unknown.pop()!r}; give {', '.join(_PANELS)}.")
-    tables = {
-        panel: {
-            name: _table(stats[panel], panel, phases, name, directions)
-            for name, stats in stats_by_source.items()
-            if panel in stats and np.size(stats[panel])
-        }
-        for panel in panels
-    }
-    tables = {panel: found for panel, found in tables.items() if found}
+    tables = _tables(stats_by_source, panels, phases, directions)
     if not tables:
         raise ValueError(f"Give at least one source with one of {', '.join(panels)}.")
     if colours is None and len(stats_by_source) > len(SOURCES):
@@ -75,21 +67,8 @@ def violins(
     shape = {"gridspec_kw": {"width_ratios": ratios}} if directions else {}
     figure, axes = new_figure(1, len(tables), height=3.4, **shape)
     for ax, (panel, found) in zip(axes[0], tables.items(), strict=True):
-        width = 0.82 / len(found)
-        for order, (name, table) in enumerate(found.items()):
-            offset = (order - (len(found) - 1) / 2) * width
-            for place, values in enumerate(table.T):
-                _violin(ax, values, place + offset, 0.94 * width, colours[name])
-        if panel in points:
-            marks = _table(points[panel], panel, phases, point_name)[0]
-            ax.plot(range(len(marks)), marks, "k+", markersize=9, markeredgewidth=1.6, zorder=4)
-        names = column_names(panel, phases, directions)
-        ax.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
-        ax.tick_params(axis="x", length=0)
-        title, unit = _PANELS[panel]
-        ax.set_title(title)
-        ax.set_ylabel(unit)
-        ax.set_ylim(bottom=0)
+        marks = _table(points[panel], panel, phases, point_name)[0] if panel in points else ()
+        _violin_panel(ax, panel, found, colours, column_names(panel, phases, directions), marks)
     handles = [
         Line2D([], [], color=colours[name], linewidth=7, alpha=0.6, label=name)
         for name in stats_by_source
@@ -99,6 +78,36 @@ def violins(
         handles.append(Line2D([], [], color="black", label=point_name, **style))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=1.2)
     return figure
+
+
+def _tables(stats_by_source: Mapping, panels, phases, directions) -> dict[str, dict]:
+    """Panel -> source -> its values, a column for each phase or pair; without empty panels."""
+    tables = {
+        panel: {
+            name: _table(stats[panel], panel, phases, name, directions)
+            for name, stats in stats_by_source.items()
+            if panel in stats and np.size(stats[panel])
+        }
+        for panel in panels
+    }
+    return {panel: found for panel, found in tables.items() if found}
+
+
+def _violin_panel(ax: Axes, panel: str, found: Mapping, colours: Mapping, names, marks) -> None:
+    """Violins of every source side by side, a group for each column, and the pluses."""
+    width = 0.82 / len(found)
+    for order, (name, table) in enumerate(found.items()):
+        offset = (order - (len(found) - 1) / 2) * width
+        for place, values in enumerate(table.T):
+            _violin(ax, values, place + offset, 0.94 * width, colours[name])
+    if len(marks):
+        ax.plot(range(len(marks)), marks, "k+", markersize=9, markeredgewidth=1.6, zorder=4)
+    ax.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
+    ax.tick_params(axis="x", length=0)
+    title, unit = _PANELS[panel]
+    ax.set_title(title)
+    ax.set_ylabel(unit)
+    ax.set_ylim(bottom=0)
 
 
 def _violin(ax: Axes, values: np.ndarray, place: float, width: float, colour: str) -> None:

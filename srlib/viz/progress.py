@@ -52,13 +52,7 @@ def training(
     anchored = any(record.get("voxelwise") for record in history)
     if anchored:
         _trace(gap, history, "content", "content: c times loss", SOURCES[2])
-        _trace(voxel, history, "voxelwise", "loss", SOURCES[0])
-        _trace(voxel, history, "anchored", "iterations above gate", SOURCES[1])
-        voxel.set_yscale("log")
-        voxel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        voxel.yaxis.set_major_formatter("{x:g}")
-        voxel.yaxis.set_minor_locator(NullLocator())
-        voxel.axhline(gate, color="black", linewidth=1, linestyle=":", label="gate")
+        _voxelwise(voxel, history, gate)
     else:
         _trace(voxel, history, "s2", "error", SOURCES[0])
     _trace(error, history, "stop", "error", SOURCES[0])
@@ -67,17 +61,28 @@ def training(
     _trace(signs, history, "imprint", "grid imprint", SOURCES[0])
     _trace(signs, history, "anisotropy", "anisotropy", SOURCES[1])
     pairs = [name.replace("\n", "") for name in column_names("interphase_areas", phases)]
-    for ax, key, names, colours in (
-        (fractions, "volume_fractions", phases, line_colours(len(phases))),
-        (areas, "interphase_areas", pairs, pair_colours(len(pairs))),
-    ):
-        wanted = _numbers(targets[key]) if targets and key in targets else []
-        for column, (name, colour) in enumerate(zip(names, colours, strict=True)):
-            _trace(ax, history, key, name, colour, column)
-            if wanted:
-                ax.axhline(wanted[column], color=colour, linewidth=1.2, linestyle=":")
+    colours = line_colours(len(phases)), pair_colours(len(pairs))
+    _beside_targets(fractions, history, "volume_fractions", phases, colours[0], targets or {})
+    _beside_targets(areas, history, "interphase_areas", pairs, colours[1], targets or {})
+    for ax, title in zip(axes.flat, _titles(anchored), strict=True):
+        ax.set_title(title)
+        if chosen is not None:
+            ax.axvline(chosen, color="#aaaaaa", linewidth=1, zorder=0)
+    for ax in axes[1]:
+        ax.set_xlabel("iteration")
+        ax.xaxis.set_major_locator(MaxNLocator(3))
+    for ax in (error, signs, *[voxel] * (not anchored)):
+        ax.set_ylim(0, 1.15 * max(ax.dataLim.ymax, 0.01))
+    for ax in axes.flat:
+        _legend_above(ax)
+    _legend_below(figure, bool(targets), chosen is not None)
+    return figure
+
+
+def _titles(anchored: bool) -> tuple[str, ...]:
+    """Titles of the six panels; ``anchored`` is a training with a coarse volume."""
     terms = "generator's two terms" if anchored else "style term"
-    titles = (
+    return (
         f"critic gap and the\n{terms}",
         "voxel-wise loss\n(logarithmic)" if anchored else "mean error of the\ntwo-point functions",
         "mean relative error of\nfractions and areas",
@@ -85,25 +90,37 @@ def training(
         "interphase area\n(faces / all faces)",
         "face density artefacts",
     )
-    for ax, title in zip(axes.flat, titles, strict=True):
-        ax.set_title(title)
-        if chosen is not None:
-            ax.axvline(chosen, color="#aaaaaa", linewidth=1, zorder=0)
-    for ax in axes[1]:
-        ax.set_xlabel("iteration")
-        ax.xaxis.set_major_locator(MaxNLocator(3))
-    for ax in (error, signs) if anchored else (error, signs, voxel):
-        ax.set_ylim(0, 1.15 * max(ax.dataLim.ymax, 0.01))
-    for ax in axes.flat:
-        _legend_above(ax)
+
+
+def _legend_below(figure: Figure, targets: bool, chosen: bool) -> None:
+    """What the dotted and the grey lines are, as far as there are any."""
     handles = []
     if targets:
         handles.append(Line2D([], [], color="black", linestyle=":", label="fine image"))
-    if chosen is not None:
+    if chosen:
         handles.append(Line2D([], [], color="#aaaaaa", linewidth=1, label="checkpoint kept"))
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    return figure
+
+
+def _voxelwise(ax: Axes, history, gate: float) -> None:
+    """The voxel-wise loss and how often it was above its gate, on a logarithmic axis."""
+    _trace(ax, history, "voxelwise", "loss", SOURCES[0])
+    _trace(ax, history, "anchored", "iterations above gate", SOURCES[1])
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.axhline(gate, color="black", linewidth=1, linestyle=":", label="gate")
+
+
+def _beside_targets(ax: Axes, history, key: str, names, colours, targets: Mapping) -> None:
+    """A curve for each phase or pair, and its target as a dotted line."""
+    wanted = _numbers(targets[key]) if key in targets else []
+    for column, (name, colour) in enumerate(zip(names, colours, strict=True)):
+        _trace(ax, history, key, name, colour, column)
+        if wanted:
+            ax.axhline(wanted[column], color=colour, linewidth=1.2, linestyle=":")
 
 
 def _legend_above(ax: Axes) -> None:

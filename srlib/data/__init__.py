@@ -1,0 +1,30 @@
+"""What a study starts from: cases, label images and volumes of files, and random windows.
+
+The public data sets themselves are :func:`srlib.datasets.load`.
+"""
+
+from srlib.data.case import Case, majority_filter
+from srlib.data.io import encode_labels, find_file, open_volume, read_labels
+from srlib.data.sampling import (
+    check_images,
+    most_mixed,
+    one_hot,
+    sample_cubes,
+    sample_squares,
+    slice_volume,
+)
+
+__all__ = [
+    "Case",
+    "check_images",
+    "encode_labels",
+    "find_file",
+    "majority_filter",
+    "most_mixed",
+    "one_hot",
+    "open_volume",
+    "read_labels",
+    "sample_cubes",
+    "sample_squares",
+    "slice_volume",
+]

@@ -1,0 +1,93 @@
+"""Networks, one file per architecture, and their weights on disk."""
+
+import json
+import os
+from pathlib import Path
+
+from torch import nn
+
+from srlib import checkpoint
+from srlib.models.attention import AttentionResUNet
+from srlib.models.depth import SRCNN, DepthGenerator
+from srlib.models.patch import PatchCritic
+from srlib.models.stylegan import StyleCritic, StyleGenerator
+from srlib.models.superres import SuperRes, SuperResCritic
+from srlib.models.superres_lite import SuperResLite, SuperResLiteCritic
+from srlib.models.unet import RestorationUNet
+
+WEIGHTS = Path(os.environ.get("SRLIB_WEIGHTS", Path(__file__).parents[2] / "weights"))
+"""Folder of shipped weights: that of the checkout, or ``$SRLIB_WEIGHTS``; a wheel holds none."""
+_CLASSES = {
+    c.__name__: c
+    for c in (
+        SuperResLite,
+        SuperResLiteCritic,
+        SuperRes,
+        SuperResCritic,
+        RestorationUNet,
+        PatchCritic,
+        AttentionResUNet,
+        StyleGenerator,
+        StyleCritic,
+        DepthGenerator,
+        SRCNN,
+    )
+}
+_FORMER = {  # names of classes in weights made before they were renamed
+    "LaptopGenerator": "SuperResLite",
+    "LaptopCritic": "SuperResLiteCritic",
+    "PaperGenerator": "SuperRes",
+    "PaperCritic": "SuperResCritic",
+}
+
+
+def save(model: nn.Module, path: str | Path, meta: dict | None = None) -> Path:
+    """Write a model's weights, its configuration and ``meta`` to one ``.safetensors`` file."""
+    about = {"model": type(model).__name__, "config": model.config, **(meta or {})}
+    return checkpoint.write(path, model.state_dict(), about)
+
+
+def export(model: nn.Module, path: str | Path) -> Path:
+    """Write weights to ship, and their ``.meta`` beside them as JSON.
+
+    The model's weights are rounded to 16 bits on the way, half the size; what statistics of
+    normalisation there are stay as they are.
+    """
+    path = Path(path)
+    model.bfloat16()
+    if hasattr(model, "norms"):
+        model.norms.float()
+    save(model, path, model.meta)
+    side = json.dumps({**model.meta, "config": model.config}, indent=1) + "\n"
+    checkpoint.write_atomic(path.with_suffix(".json"), side.encode())
+    return path
+
+
+def load(path_or_name: str | Path) -> nn.Module:
+    """A model in evaluation mode, with what is known of it in ``.meta``.
+
+    Args:
+        path_or_name: A ``.safetensors`` file, or the name of shipped weights (``"case3-real-0"``).
+
+    Raises:
+        ValueError: if there is no such file, or it is damaged, or for another model.
+    """
+    path = Path(path_or_name)
+    if path.suffix != ".safetensors":
+        path = WEIGHTS / f"{path_or_name}.safetensors"
+        if not path.exists():
+            found = sorted({p.stem.split("-")[0] for p in WEIGHTS.glob("*-*-[0-9]*.safetensors")})
+            names = ", ".join(k for k in found if k != "study") or "none"  # many are of studies
+            raise ValueError(
+                f"there are no weights {str(path_or_name)!r}: there are {names}, each with -real-0 "
+                f"or -twin-0 behind it; see the folder weights of the "
+                "repository, or name one in SRLIB_WEIGHTS"
+            )
+    tensors, meta = checkpoint.read(path)
+    try:
+        model = _CLASSES[_FORMER.get(meta["model"], meta["model"])](**meta["config"])
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError):
+        raise ValueError(f"{path} does not fit a model of this version: train it anew") from None
+    model.meta = meta
+    return model.eval()

@@ -1,0 +1,277 @@
+"""Recipes: every number of a training, and the three profiles."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from srlib import models
+from srlib.data.case import Case
+from srlib.physics.downsampling import coarse_size
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every number of a training; lengths in voxels of the grid that is named."""
+
+    network: str = "laptop"
+    iterations: int = 5000
+    window: int = 48  # fine voxels an edge that reach the loss
+    halo: int = 2  # coarse voxels around the window, seen by the generator only
+    crop: int = 4  # fine voxels cut off before the critic (Algorithm 1, line 6)
+    batch: int = 1  # coarse cubes an iteration
+    slices: int | None = 8  # random slices a direction and cube; None for all of them
+    critic_steps: int = 2  # critic updates an iteration, on other slices; 0 for no critic at all
+    match: int = 0  # real slices to choose each from, one with the coarse phases of a fake one
+    rich: int = 1  # coarse cubes to choose each from, the one whose phases are most mixed
+    generator_every: int = 1  # iterations to one generator update
+    lr_generator: float = 5e-4
+    lr_critic: float = 1e-3
+    betas: tuple[float, float] = (0.0, 0.9)
+    warmup: int = 50  # iterations; then flat to half, then linear to 2 %
+    decay: bool = True
+    penalty: float = 10.0  # weight of the gradient penalty
+    weight: float = 30.0  # c, of the voxel-wise loss
+    gate: float = 0.005  # b, below which the voxel-wise loss is silent
+    temperature: float = 100.0  # of the softmax in the voxel-wise loss, mode "blur"
+    evenness: float = 100.0  # weight of the evenness loss
+    balance: float = 0.0  # weight of the balance loss
+    shares: float = 100.0  # weight of the share loss, if there are phases that are mixed up
+    pattern: float = 0.0  # weight of the pattern loss
+    noise_channels: int = 1
+    width: int = 32
+    blocks: int = 2  # residual blocks on the coarse grid
+    skip: bool = True
+    finish: int = 16  # channels of the last layers, on the fine grid; 0 for none
+    norm: bool = False  # batch normalisation in the generator, as in the published one
+    renorm: bool = False  # its own statistics give way by and by, not at once at half time
+    fine_noise: bool = True  # a noise value for every fine voxel reaches the last layers
+    texture: int = 0  # smooth random fields they get instead, made of these values; 0 for none
+    hard: bool = False  # the critic sees the most likely phase, as the output has it
+    recompute: bool = False  # layers in the backward pass: about half the memory
+    ema: float = 0.998  # 0 keeps the last weights
+    check_every: int = 500  # iterations between checks of the volume
+    check_edge: int = 64  # coarse voxels an edge of the checked part, half as many from noise
+    stop_below: float = 0.0  # mean relative error of fractions and areas that ends training
+
+    def __post_init__(self) -> None:
+        if self.network not in ("laptop", "paper"):
+            raise ValueError(f"network must be 'laptop' or 'paper', not {self.network!r}")
+        self._check_numbers()
+        two = isinstance(self.betas, tuple | list) and len(self.betas) == 2
+        if not two or not all(isinstance(b, int | float) and 0 <= b < 1 for b in self.betas):
+            raise ValueError(
+                f"betas must be two numbers, 0 or more and below 1, not {self.betas!r}"
+            )
+        if self.network == "paper":
+            self._check_published()
+        if self.renorm and not self.norm:
+            raise ValueError("renorm is a way of norm: use norm=True with it")
+        if self.slices is not None and not (isinstance(self.slices, int) and self.slices >= 1):
+            raise ValueError(f"slices must be 1 or more, or None for all, not {self.slices!r}")
+        least = 56 if self.network == "paper" else 8
+        if self.window - 2 * self.crop < least:
+            raise ValueError(
+                f"a window of {self.window} leaves the critic less than {least} voxels after "
+                f"cutting {self.crop} from each face: use a larger one"
+            )
+
+    def _check_numbers(self) -> None:
+        """Raise a ValueError for a count or a weight that is none."""
+        counts = "iterations window batch rich generator_every width check_every check_edge"
+        zero = "halo crop warmup noise_channels finish match blocks critic_steps texture"
+        for least, names in ((1, counts), (0, zero)):
+            for name in names.split():
+                value = getattr(self, name)
+                if not isinstance(value, int) or value < least:
+                    raise ValueError(
+                        f"{name} must be a whole number, {least} or more, not {value!r}"
+                    )
+        rates = "lr_generator lr_critic penalty weight gate temperature evenness balance shares"
+        for name in [*rates.split(), "pattern", "ema", "stop_below"]:
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not value >= 0:
+                raise ValueError(f"{name} must be a number, 0 or more, not {value!r}")
+        if self.check_edge < 4:
+            raise ValueError(f"check_edge must be 4 coarse voxels or more, not {self.check_edge}")
+
+    def _check_published(self) -> None:
+        """Raise a ValueError for what the published network cannot do."""
+        if self.halo:
+            raise ValueError("the paper's network has no halo in training: use halo=0")
+        if self.norm:
+            raise ValueError("norm is of the laptop network, the paper's always has it: norm=False")
+        if self.recompute:
+            raise ValueError("recompute is of the laptop network: recompute=False")
+
+    def rate(self, iteration: int) -> float:
+        """Share of the full learning rates at an iteration."""
+        rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
+        fall = max(0.02, min(1.0, 2 * (1 - iteration / self.iterations))) if self.decay else 1.0
+        return rise * fall
+
+    def coarse_window(self, scale_factor: float) -> int:
+        """Coarse voxels along an edge of the window."""
+        return coarse_size(self.window, scale_factor)
+
+
+PROFILES = {
+    "smoke": Recipe(iterations=60, width=8, window=32, slices=4, check_every=30, check_edge=16),
+    "laptop": Recipe(),
+    "full": Recipe(
+        network="paper",
+        iterations=156_000,
+        window=64,
+        halo=0,
+        batch=8,
+        slices=None,
+        critic_steps=1,
+        generator_every=5,
+        lr_generator=1e-4,
+        lr_critic=1e-4,
+        betas=(0.5, 0.999),
+        warmup=0,
+        decay=False,
+        weight=10.0,
+        evenness=0.0,
+        fine_noise=False,
+        ema=0.0,
+        check_every=2000,
+        stop_below=0.015,
+    ),
+}
+
+
+def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
+    """A generator and its critics: one for an isotropic case, else one an axis."""
+    n, m = len(case.phases), len(case.lr_phases)
+    if recipe.network == "paper":
+        generator = models.SuperRes(m, n, case.scale_factor, recipe.noise_channels)
+    else:
+        generator = models.SuperResLite(
+            m,
+            n,
+            case.scale_factor,
+            recipe.noise_channels,
+            width=recipe.width,
+            blocks=recipe.blocks,
+            registration="corner" if case.mode == "nearest" else "centre",
+            phase_map=case.phase_map.tolist(),
+            skip=recipe.skip,
+            finish=recipe.finish,
+            fine_noise=recipe.fine_noise and recipe.noise_channels > 0,
+            norm=recipe.norm,
+            texture=recipe.texture if recipe.fine_noise and recipe.noise_channels else 0,
+        )
+        generator.recompute = recipe.recompute
+    make = models.SuperResCritic if recipe.network == "paper" else models.SuperResLiteCritic
+    return generator, [make(n) for _ in range(1 if case.normals is None else 3)]
+
+
+# Changes of the laptop profile where the coarse volume does not hold all fractions, because it does
+# not tell the fine phases apart or has a one-sided loss: the critic alone lets them drift, or run
+# off to one phase.
+HIDDEN = {"norm": True, "balance": 1000.0, "temperature": 10.0}
+
+# The same where coarse phases hide fine ones: a window has as much of a coarse phase as it has, and
+# the critic should look at the rest.
+MERGED = HIDDEN | {"match": 8}
+
+# Changes of the laptop profile at scale factor 8: there a window has eight times fewer coarse
+# voxels to hold it, and with the values for 4 a training can collapse to one phase. Fine noise has
+# not been tried there.
+AT_EIGHT = {"weight": 100.0, "evenness": 50.0, "fine_noise": False, "check_edge": 32}
+
+# Changes of the laptop profile without a coarse volume: noise is all there is to begin with, and
+# nothing but the critic holds the output, so it must be right before the generator moves. A window
+# has all the noise that reaches it, as in inference: zeros beyond its border are another material.
+FROM_NOISE = {
+    "norm": True,
+    "renorm": True,
+    "width": 24,
+    "noise_channels": 8,
+    "halo": 9,
+    "window": 40,
+    "crop": 0,
+    "critic_steps": 3,
+    "balance": 1000.0,
+    "evenness": 10.0,
+    "fine_noise": False,
+    "iterations": 1600,
+    "check_every": 400,
+}
+
+# The same for a material with directions: each of three critics sees a third of the slices.
+ANISOTROPIC_FROM_NOISE = FROM_NOISE | {"iterations": 2400}
+
+# Hidden phases at scale factor 8 are finer than a coarse voxel and come from noise too, in what
+# the anchor leaves them. With five critic steps the critic holds their shares by itself; with the
+# balance loss, which comes late, they swing.
+MERGED_AT_EIGHT = AT_EIGHT | {
+    "norm": True,
+    "noise_channels": 8,
+    "critic_steps": 5,
+    "evenness": 10.0,
+    "iterations": 3000,
+    "match": 8,
+    "weight": 1000.0,
+    "temperature": 5.0,
+}
+
+
+# Changes of the laptop profile where the scan mixes up two phases, at scale factor 8. Texture is
+# rare there, so of four windows the most mixed one is taken. The gate is about what the truth has.
+MIXED_UP_AT_EIGHT = {
+    "norm": True,
+    "noise_channels": 8,
+    "texture": 2,
+    "critic_steps": 3,
+    "slices": 4,
+    "match": 16,
+    "rich": 4,
+    "weight": 1000.0,
+    "temperature": 5.0,
+    "gate": 0.02,
+    "shares": 1000.0,
+    "pattern": 100.0,
+    "evenness": 10.0,
+    "iterations": 2400,
+    "check_every": 120,
+    "check_edge": 32,
+    "ema": 0.995,
+}
+
+
+# Changes of either for a comparison of many trainings: five minutes each, enough to tell arms
+# apart and not to print a volume.
+STUDY = {
+    "iterations": 1200,
+    "width": 16,
+    "window": 40,
+    "critic_steps": 1,
+    "check_every": 120,
+    "check_edge": 32,
+}
+
+
+def in_short(iterations: int) -> dict:
+    """Changes for a training that a page makes: those of :data:`STUDY`, or less in less time.
+
+    With fewer iterations than the study's, windows are smaller, the mean of the weights goes less
+    far back, and there is one check, at the end.
+    """
+    if iterations >= STUDY["iterations"]:
+        return STUDY | {"iterations": iterations}
+    less = {"window": 24, "ema": 0.98, "check_every": iterations, "check_edge": 16}
+    return STUDY | {"iterations": iterations} | less
+
+
+def laptop_changes(case) -> dict:
+    """What the laptop profile changes for a :class:`srlib.data.Case`."""
+    if case.lr is None:
+        return FROM_NOISE if case.normals is None else ANISOTROPIC_FROM_NOISE
+    if case.mixed_up and case.scale_factor == 8:
+        return MIXED_UP_AT_EIGHT
+    if len(case.phases) > len(case.lr_phases):
+        return MERGED_AT_EIGHT if case.scale_factor == 8 else MERGED
+    hidden = HIDDEN if case.one_sided else {}
+    return hidden | AT_EIGHT if case.scale_factor == 8 else hidden
