@@ -123,12 +123,12 @@ ARMS = {
     "cnn-8": Arm(None, scaled(8), scale=8),
     "noise-0": Arm({"noise_channels": 0}),
     "noise-0-long": Arm(LONG | {"noise_channels": 0}),
-    "weight-0": Arm({"weight": 0.0}),
-    "weight-0-match-0": Arm({"weight": 0.0, "match": 0}),
-    "weight-3": Arm({"weight": 3.0}),
-    "weight-300": Arm({"weight": 300.0}),
-    "gate-0": Arm({"gate": 0.0}),
-    "gate-0.02": Arm({"gate": 0.02}),
+    "weight-0": Arm({"consistency_weight": 0.0}),
+    "weight-0-match-0": Arm({"consistency_weight": 0.0, "real_candidates": 0}),
+    "weight-3": Arm({"consistency_weight": 3.0}),
+    "weight-300": Arm({"consistency_weight": 300.0}),
+    "gate-0": Arm({"consistency_threshold": 0.0}),
+    "gate-0.02": Arm({"consistency_threshold": 0.02}),
     "crop-0": Arm({"crop": 0}),
     "blocks-0": Arm({"blocks": 0}),
     "blocks-4": Arm({"blocks": 4}),
@@ -172,7 +172,7 @@ def trained(arm: Arm, seed: int, work: Path) -> tuple[torch.nn.Module, list, dat
         about["recipe"] = asdict(recipe)
         model.meta |= about | {"data_sha256": pairs.key()[0], "voxel_nm": case.voxel_nm}
         return model, [], case
-    checked = {"check_edge": int(128 / arm.scale)}
+    checked = {"validation_size": int(128 / arm.scale)}
     changes = training.laptop_changes(case) | training.STUDY | checked | arm.recipe
     recipe = replace(training.PROFILES["laptop"], **changes)
     trainer = training.SuperResTrainer(case, recipe, seed, torch.device(DEVICE))
@@ -200,7 +200,7 @@ def run(arm: str, seed: int, work: Path) -> dict:
     values = {
         "change": {} if how.recipe is None else dict(how.recipe),
         "pixels": sum(image.size for image in case.hr),
-        "fractions": case.wanted().tolist(),
+        "fractions": case.target_fractions().tolist(),
         **ablation_judge.judge(model, judged, whole, seed),
         **ablation_judge.memory(critics, case, start, whole, seed),
         "training_seconds": model.meta["seconds"],

@@ -17,8 +17,8 @@ LAGS = range(1, 13)
 SLICE = 128  # pixels an edge of the slice that is kept, as rows of digits
 ARMS = {  # besides "recipe", the shipped weights: augmentation, and changes of the recipe
     "no-augmentation": (False, {}),
-    "no-augmentation-no-evenness": (False, {"evenness": 0.0}),
-    "no-evenness": (True, {"evenness": 0.0}),
+    "no-augmentation-no-evenness": (False, {"interface_isotropy_weight": 0.0}),
+    "no-evenness": (True, {"interface_isotropy_weight": 0.0}),
 }
 
 

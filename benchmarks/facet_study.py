@@ -41,7 +41,9 @@ class Arm:
         sizes = [[round(self.share * n) for n in image.shape] for image in facets]
         hr = [image[:h, :w].copy() for image, (h, w) in zip(facets, sizes, strict=True)]
         normals = [axis for axis, _ in self.images]
-        return replace(case, **{"hr": hr, "normals": normals, "spare": None} | self.change)
+        return replace(
+            case, **{"hr": hr, "normals": normals, "false_positive_tolerance": None} | self.change
+        )
 
     def pixels(self, case: data.Case) -> int:
         """Pixels of the different images that the critics see."""
@@ -59,7 +61,9 @@ ARMS = {
     "6-quarter": Arm(share=0.5),
     "6-sixteenth": Arm(share=0.25),
     "two-sided": Arm(change={"one_sided": False}),
-    "no-limit": Arm(change={"spare": 1.0}),  # the one-sided loss of the public code
+    "no-limit": Arm(
+        change={"false_positive_tolerance": 1.0}
+    ),  # the one-sided loss of the public code
     "one-critic": Arm(change=ISOTROPIC),
     "turned": Arm(change={"augment": (True, True, True)}),
 }

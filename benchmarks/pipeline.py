@@ -32,7 +32,7 @@ def build(seed: int = 0, **changes) -> SuperResLite:
     """The laptop generator of the rock, with random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return SuperResLite(PHASES, PHASES, SCALE, registration="centre", **changes)
+        return SuperResLite(PHASES, PHASES, SCALE, grid_alignment="centre", **changes)
 
 
 def batch(windows: int, edge: int, seed: int = 1) -> tuple[Tensor, Tensor]:
@@ -49,7 +49,7 @@ def loss(sr: Tensor, lr: Tensor) -> Tensor:
 
     At temperature 1, where no weight has the gradient zero; at 100 a new network has no others.
     """
-    return voxelwise_loss(sr, lr, SCALE, temperature=1.0)
+    return voxelwise_loss(sr, lr, SCALE, inverse_temperature=1.0)
 
 
 class Stage(nn.Module):

@@ -20,18 +20,18 @@ ITERATIONS = 1600
 BEFORE = {"fine_noise": False}  # the study asked what to change, and this is what came of it
 ARMS = {
     "recipe": {},
-    "voxel-weight-10": {"weight": 10.0},
+    "voxel-weight-10": {"consistency_weight": 10.0},
     "beta1-0.5": {"betas": (0.5, 0.9)},
     "critic-steps-1": {"critic_steps": 1},
     "halo-0": {"halo": 0},
     "no-skip": {"skip": False},
     "noise-0": {"noise_channels": 0},
     "noise-4": {"noise_channels": 4},
-    "no-evenness": {"evenness": 0.0},
-    "no-finish": {"finish": 0},
+    "no-evenness": {"interface_isotropy_weight": 0.0},
+    "no-finish": {"refine_channels": 0},
     "fine-noise": {"fine_noise": True},
-    "hard": {"hard": True},
-    "fine-noise-hard": {"hard": True, "fine_noise": True},
+    "hard": {"straight_through": True},
+    "fine-noise-hard": {"straight_through": True, "fine_noise": True},
 }
 
 

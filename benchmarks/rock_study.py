@@ -63,18 +63,24 @@ class Arm:
 
 
 # Without an anchor nothing but quartz is left in the end; with a price on fractions, feldspar.
-NO_ANCHOR = {"weight": 0.0, "shares": 0.0, "match": 0, "balance": 10.0, "iterations": 1300}
+NO_ANCHOR = {
+    "consistency_weight": 0.0,
+    "local_fraction_weight": 0.0,
+    "real_candidates": 0,
+    "volume_fraction_weight": 10.0,
+    "iterations": 1300,
+}
 ARMS = {
     "recipe": Arm(),
     "raw": Arm(case=raw),
     "synthetic": Arm(case=synthetic),
     "biased": Arm(case=biased),
     "nearest": Arm(case=lambda case: replace(case.cleaned(), mode="nearest")),
-    "no-shares": Arm(case=lambda case: replace(case.cleaned(), mixed_up=None)),
+    "no-shares": Arm(case=lambda case: replace(case.cleaned(), confused_phases=None)),
     "no-texture": Arm({"texture": 0}),
     "no-noise": Arm({"noise_channels": 0}),
     "no-anchor": Arm(NO_ANCHOR),
-    "no-critic": Arm({"critic_steps": 0, "match": 0}),
+    "no-critic": Arm({"critic_steps": 0, "real_candidates": 0}),
 }
 
 
@@ -121,7 +127,7 @@ def run(arm: str, seed: int, work: Path) -> dict:
     given = how.case(case)
     model = training.fit_superres(given, "laptop", seed, out=work / str(seed), **changes)
     values = judge(model, seed, how.case) | {
-        "wanted": given.wanted(),
+        "wanted": given.target_fractions(),
         "training_seconds": model.meta["seconds"],
         "kept iteration": model.meta["best_iteration"],
         "parameters": sum(p.numel() for p in model.parameters()),

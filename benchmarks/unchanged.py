@@ -52,7 +52,9 @@ def _plain(value):
 
 def trainings():
     """Name and weights of every kind of training, after a few steps."""
-    small = dict(iterations=STEPS, check_every=60, check_edge=8, window=32, width=4, slices=2, **CPU)
+    small = dict(
+        iterations=STEPS, check_every=60, validation_size=8, window=32, width=4, slices=2, **CPU
+    )
     cases = {name: datasets.load(name, "twin", 1, 64) for name in ("case1", "case2", "case3")}
     cases |= {name: datasets.load(name, "twin", 1, 96) for name in ("case4", "electrode")}
     cases["slicegan"] = datasets.load("slicegan", "twin", 1, 64)

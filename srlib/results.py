@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 import srlib
-from srlib.checkpoint import write_atomic
 from srlib.precision import number_format
+from srlib.storage import write_atomic
 
 _ROOT = Path(__file__).resolve().parent.parent
 _STATUS = ("status", "--porcelain", "-uno", "--", ".", ":(exclude)results", ":(exclude)weights")

@@ -15,7 +15,7 @@ import tifffile
 import torch
 import zarr
 
-from srlib import checkpoint, datasets, losses, models, training
+from srlib import datasets, losses, models, storage, training
 from srlib.data import Case, encode_labels, read_labels
 from srlib.inference import superres as superres_module
 from srlib.inference.streaming import superres_to_file
@@ -106,8 +106,8 @@ def weights(folder: Path) -> Path:
 
 
 def altered(folder: Path, **meta) -> Path:
-    tensors, about = checkpoint.read(weights(folder))
-    return checkpoint.write(folder / "w.safetensors", tensors, {**about, **meta})
+    tensors, about = storage.read(weights(folder))
+    return storage.write(folder / "w.safetensors", tensors, {**about, **meta})
 
 
 def continued(folder: Path, first: dict, second: dict) -> None:
@@ -297,12 +297,12 @@ TRAINING = {
     ),
     "scale factor 16/3": (lambda _: models.SuperResLite(3, 3, 16 / 3), "resample the images"),
     "scale factor 3": (
-        lambda _: models.SuperResLite(3, 3, 3, registration="centre"),
+        lambda _: models.SuperResLite(3, 3, 3, grid_alignment="centre"),
         "is not 64/d for a whole number d",
     ),
     "tiles that divide voxels": (
         lambda _: superres_module.superres(
-            models.SuperResLite(2, 2, 1.6, registration="centre"), labels((22, 22, 21), 2)
+            models.SuperResLite(2, 2, 1.6, grid_alignment="centre"), labels((22, 22, 21), 2)
         ),
         "must be multiples of 5 coarse voxels",
     ),
@@ -320,7 +320,7 @@ TRAINING = {
         "cannot write .*: .* choose another folder",
     ),
     "checkpoint of another recipe": (
-        lambda p: continued(p, {}, {"gate": 0.1}),
+        lambda p: continued(p, {}, {"consistency_threshold": 0.1}),
         "another recipe, seed or data: choose another folder",
     ),
     "truncated checkpoint": (continued_after, "damaged"),

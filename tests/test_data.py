@@ -309,15 +309,19 @@ def test_wanted_fractions_are_those_of_the_images_or_given():
     rods[:3], specks[:1] = 1, 1  # 3/8 and 1/4
     lr = np.indices((4, 4, 4)).sum(0).astype(np.uint8) % 2
     given = dict(lr=lr, scale_factor=4, phases=["pore", "solid"], lr_phases=["pore", "solid"])
-    assert Case("mine", [rods, specks], **given).wanted() == pytest.approx([11 / 16, 5 / 16])
+    assert Case("mine", [rods, specks], **given).target_fractions() == pytest.approx(
+        [11 / 16, 5 / 16]
+    )
     anisotropic = Case("mine", [rods, rods, rods, specks], **given, normals=[0, 0, 1, 2])
-    assert anisotropic.wanted()[1] == pytest.approx((3 / 8 + 3 / 8 + 1 / 4) / 3)
-    assert Case("mine", [rods], **given, fractions=[0.9, 0.1]).wanted() == pytest.approx([0.9, 0.1])
+    assert anisotropic.target_fractions()[1] == pytest.approx((3 / 8 + 3 / 8 + 1 / 4) / 3)
+    assert Case("mine", [rods], **given, fractions=[0.9, 0.1]).target_fractions() == pytest.approx(
+        [0.9, 0.1]
+    )
     for wrong in ([1.0, 0.0], [0.5, 0.6], [0.2, 0.3, 0.5], [float("nan"), 0.5]):
         with pytest.raises(ValueError, match="2 shares above 0 with the sum 1"):
             Case("mine", [rods], **given, fractions=wrong)
     case = datasets.load("case4", "twin", edge=64)
-    (pore, material, binder), image = case.wanted(), case.hr[0]
+    (pore, material, binder), image = case.target_fractions(), case.hr[0]
     assert material == pytest.approx(case.lr.mean()) and material < 0.8 * (image == 1).mean()
     assert pore / binder == pytest.approx((image == 0).sum() / (image == 2).sum())
     assert pore + material + binder == pytest.approx(1)
@@ -331,14 +335,26 @@ def test_sr31_spare_is_twice_the_material_that_the_fine_images_have_more():
     given = dict(lr=lr, scale_factor=4, phases=["pore", "solid"], lr_phases=["pore", "solid"])
     anisotropic = {"hr": [rods, rods, rods, specks], "normals": [0, 0, 1, 2]}
     case = Case("mine", **anisotropic, **given, one_sided=True)
-    assert case.spare == pytest.approx(2 * ((3 / 8 + 3 / 8 + 1 / 4) / 3 - 1 / 4))
-    assert Case("mine", [rods, specks], **given, one_sided=True).spare == pytest.approx(1 / 8)
-    assert Case("mine", [specks[:4]], **given, one_sided=True).spare == pytest.approx(1 / 2)
-    assert Case("mine", [specks.repeat(2, 0)[3:]], **given, one_sided=True).spare == 0, "not below"
-    assert Case("mine", [rods], **given, one_sided=True, spare=1.0).spare == 1
-    assert Case("mine", [rods], **given).spare is None
+    assert case.false_positive_tolerance == pytest.approx(2 * ((3 / 8 + 3 / 8 + 1 / 4) / 3 - 1 / 4))
+    assert Case(
+        "mine", [rods, specks], **given, one_sided=True
+    ).false_positive_tolerance == pytest.approx(1 / 8)
+    assert Case(
+        "mine", [specks[:4]], **given, one_sided=True
+    ).false_positive_tolerance == pytest.approx(1 / 2)
+    assert (
+        Case("mine", [specks.repeat(2, 0)[3:]], **given, one_sided=True).false_positive_tolerance
+        == 0
+    ), "not below"
+    assert (
+        Case(
+            "mine", [rods], **given, one_sided=True, false_positive_tolerance=1.0
+        ).false_positive_tolerance
+        == 1
+    )
+    assert Case("mine", [rods], **given).false_positive_tolerance is None
     with pytest.raises(ValueError, match="share of the coarse voxels"):
-        Case("mine", [rods], **given, one_sided=True, spare=2.0)
+        Case("mine", [rods], **given, one_sided=True, false_positive_tolerance=2.0)
 
 
 def test_the_electrode_s_images_are_slices_of_its_truth():

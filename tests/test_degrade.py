@@ -131,7 +131,7 @@ def test_sr08_every_fine_voxel_gets_a_gradient_through_the_loss():
     logits = torch.randn(1, 3, 8, 12, 16, generator=rng, requires_grad=True)
     lr = F.one_hot(torch.randint(0, 3, (1, 2, 3, 4), generator=rng), 3).movedim(-1, 1).float()
     for mode, reached in (("blur", 1.0), ("nearest", 1 / 64)):
-        loss = voxelwise_loss((0.3 * logits).softmax(1), lr, 4, mode, temperature=10.0)
+        loss = voxelwise_loss((0.3 * logits).softmax(1), lr, 4, mode, inverse_temperature=10.0)
         (slope,) = torch.autograd.grad(loss, logits)
         assert torch.isfinite(slope).all()
         assert (slope != 0).float().mean().item() == pytest.approx(reached)

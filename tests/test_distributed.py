@@ -30,7 +30,7 @@ def fit(name, **changes):
 
 saves, save = [], training.SuperResTrainer.save
 training.SuperResTrainer.save = lambda self, path: (saves.append(path), save(self, path))
-fit("own", out=out, norm=True, balance=1000.0)
+fit("own", out=out, norm=True, volume_fraction_weight=1000.0)
 (out / f"saves-{rank}").write_text(str(len(saves)))
 endless = dict(iterations=10**6, check_every=10**6)
 fit("late", seconds=0.5 if rank == 0 else 500, **endless)

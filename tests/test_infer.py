@@ -155,7 +155,7 @@ def test_tiles_with_a_noise_value_for_every_fine_voxel_are_exact(scale_factor, t
 
 def test_tiles_at_a_fractional_scale_factor_are_exact():
     torch.manual_seed(0)
-    model = SuperResLite(2, 2, 1.6, width=8, fine_noise=True, registration="centre")
+    model = SuperResLite(2, 2, 1.6, width=8, fine_noise=True, grid_alignment="centre")
     lr = labels((22, 12, 7), 2)
     whole = superres(model, lr, tile=40)
     assert whole.shape == (32, 16, 8)

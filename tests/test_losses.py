@@ -84,7 +84,8 @@ def test_gap15_temperature_sharpens_the_comparison():
     fine, coarse = pair(2)
     soft = 0.6 * channels(fine, 2) + 0.4 * channels(1 - fine, 2)
     loss = [
-        voxelwise_loss(soft, channels(coarse, 2), 4, temperature=t).item() for t in (1, 10, 100)
+        voxelwise_loss(soft, channels(coarse, 2), 4, inverse_temperature=t).item()
+        for t in (1, 10, 100)
     ]
     for t, value in zip((1, 10, 100), loss, strict=True):
         assert value == pytest.approx(1 / (1 + np.exp(0.2 * t)) ** 2, rel=1e-3, abs=1e-9)
@@ -96,7 +97,7 @@ def test_gap15_temperature_sharpens_the_comparison():
 def test_sr11_the_gate_has_two_branches(voxelwise, anchored):
     scores = torch.tensor([1.0, 4.0, -2.0], requires_grad=True)
     anchor = torch.tensor(voxelwise, requires_grad=True)
-    loss = generator_loss(scores, anchor, weight=10.0, gate=0.005)
+    loss = generator_loss(scores, anchor, consistency_weight=10.0, consistency_threshold=0.005)
     assert loss.item() == pytest.approx(-1.0 + (10 * voxelwise if anchored else 0))
     style, content = torch.autograd.grad(loss, (scores, anchor), allow_unused=True)
     assert style.tolist() == pytest.approx([-1 / 3] * 3)
@@ -249,11 +250,15 @@ def test_sr31_one_sided_extra_material_counts_beyond_what_is_spared():
     given = dict(lr=lr, scale_factor=4, mode="nearest", one_sided=True)
     assert voxelwise_loss(extra, **given) == 0, "the public code: all is spared"
     for spare, loss in ((0.0, 0.25), (0.1, 0.15), (0.25, 0.0), (0.5, 0.0)):
-        assert voxelwise_loss(extra, **given, spare=spare).item() == pytest.approx(loss)
+        assert voxelwise_loss(
+            extra, **given, false_positive_tolerance=spare
+        ).item() == pytest.approx(loss)
     assert voxelwise_loss(extra, lr, 4, "nearest") == 0.25, "with two phases: the plain loss"
     other = extra.clone()
     other[0, :, 0, 0, 4] = torch.tensor([1.0, 0.0])  # one missing
-    assert voxelwise_loss(other, **given, spare=0.1).item() == pytest.approx(0.15 + 0.125)
+    assert voxelwise_loss(other, **given, false_positive_tolerance=0.1).item() == pytest.approx(
+        0.15 + 0.125
+    )
 
 
 def test_pattern_loss_is_the_variance_of_what_repeats_and_nothing_for_what_does_not():

@@ -24,7 +24,7 @@ from srlib.models import SuperResLite, SuperResLiteCritic
 from srlib.physics import downsampling
 
 ROOT, CPU = Path(__file__).parents[1], torch.device("cpu")
-SMALL = dict(width=4, slices=2, check_edge=8, iterations=1, progress=False)
+SMALL = dict(width=4, slices=2, validation_size=8, iterations=1, progress=False)
 
 
 def rock(edge: int = 24) -> Case:
@@ -174,7 +174,8 @@ def test_an_output_or_a_tile_that_does_not_fit_is_refused_before_any_work(little
     monkeypatch.setattr(tiling, "tile_at", lambda *_: pytest.fail("work was done"))
     little(2_000_000)
     with pytest.raises(
-        MemoryError, match=r"\(128, 128, 128\) voxels needs 0.0 GB.*srlib.inference.streaming"
+        MemoryError,
+        match=r"\(128, 128, 128\) voxels needs 0.0 GB.*srlib.inference.streaming",
     ):
         superres.superres(model, lr)
     little(100_000_000)
@@ -189,7 +190,7 @@ def test_a_smaller_tile_fits(little):
 
 
 def test_an_output_in_a_file_needs_memory_for_a_tile_only(little, tmp_path):
-    model = SuperResLite(3, 3, 2, width=4, finish=0)
+    model = SuperResLite(3, 3, 2, width=4, refine_channels=0)
     tifffile.imwrite(tmp_path / "lr.tif", labels((12, 12, 12)))
     little(5000)
     with pytest.raises(MemoryError, match="smaller tile"):

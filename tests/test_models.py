@@ -167,9 +167,9 @@ def test_sr24_halo_of_the_laptop_generator_is_exact(axis, scale_factor, blocks, 
 def test_a_fractional_scale_factor_samples_the_next_power_of_two():
     """Between two voxels of the finer grid, the logits change linearly."""
     torch.manual_seed(0)
-    fine = noisy(SuperResLite(2, 2, 2, width=4, registration="centre")).float().eval()
+    fine = noisy(SuperResLite(2, 2, 2, width=4, grid_alignment="centre")).float().eval()
     torch.manual_seed(0)
-    model = noisy(SuperResLite(2, 2, 1.6, width=4, registration="centre")).float().eval()
+    model = noisy(SuperResLite(2, 2, 1.6, width=4, grid_alignment="centre")).float().eval()
     x = torch.randn(1, 3, 5, 5, 10)
     rows, found = fine.logits(x)[0], model.logits(x)[0]
     assert found.shape == (2, 8, 8, 16)
@@ -186,7 +186,7 @@ def test_a_fractional_scale_factor_samples_the_next_power_of_two():
 def test_with_normalisation_the_voxels_of_a_block_start_alike(norm):
     """Otherwise the coarse grid is there before anything is learned."""
     torch.manual_seed(0)
-    model = SuperResLite(0, 3, 8, 2, width=8, finish=0, norm=norm)
+    model = SuperResLite(0, 3, 8, 2, width=8, refine_channels=0, norm=norm)
     volume = model(torch.randn(1, 2, 4, 4, 4))[0]
     blocks = volume.unflatten(1, (16, 2)).unflatten(3, (16, 2)).unflatten(5, (16, 2))
     spread = blocks.std((2, 4, 6)).max().item()
@@ -310,13 +310,13 @@ def test_the_laptop_generator_starts_as_interpolation(mode, registration, share)
     rng = np.random.default_rng(1)
     lr = np.kron(rng.integers(0, 3, (4, 5, 6)), np.ones((3, 3, 3))).astype(np.uint8)
     torch.manual_seed(0)
-    model = SuperResLite(3, 3, 4, width=32, registration=registration)
+    model = SuperResLite(3, 3, 4, width=32, grid_alignment=registration)
     sr = superres.superres(model, lr)
     assert metrics.consistency(sr, lr[1:-1, 1:-1, 1:-1], 4, mode) >= share
     x = torch.from_numpy(np.eye(3, dtype=np.float32)[lr]).movedim(-1, 0)[None]
     plain = layers.upsample(x, 4, registration).argmax(1)[0].numpy().astype(np.uint8)
     assert (sr == plain[4:-4, 4:-4, 4:-4]).mean() > 0.9
-    without = superres.superres(SuperResLite(3, 3, 4, registration=registration, skip=False), lr)
+    without = superres.superres(SuperResLite(3, 3, 4, grid_alignment=registration, skip=False), lr)
     assert metrics.consistency(without, lr[1:-1, 1:-1, 1:-1], 4, mode) < 0.6
 
 
@@ -324,7 +324,7 @@ def test_the_laptop_generator_starts_in_the_phases_of_the_map():
     lr = np.zeros((6, 6, 6), np.uint8)
     lr[3:] = 1
     torch.manual_seed(0)
-    model = SuperResLite(2, 3, 4, registration="centre", phase_map=[[0, 1], [1, 0], [0, 1]])
+    model = SuperResLite(2, 3, 4, grid_alignment="centre", phase_map=[[0, 1], [1, 0], [0, 1]])
     sr = superres.superres(model, lr)
     assert set(np.unique(sr[:6])) == {1} and set(np.unique(sr[-6:])) <= {0, 2}
 
@@ -428,3 +428,12 @@ def test_texture_is_smooth_fields_of_the_fine_noise():
         assert field.std().item() == pytest.approx(1, abs=0.1)
         alike = (field[1:] * field[:-1]).mean() / field.square().mean()
         assert alike.item() == pytest.approx(np.exp(-1 / (4 * sigma**2)), abs=0.05)
+
+
+def test_weights_are_loaded_or_trained_anew():
+    def fail() -> None:
+        pytest.fail("it was trained")
+
+    assert models.load_or_train("case3-twin-0", fail).meta["case"] == "case3"
+    fresh = models.SuperResLite(2, 2, 2, width=4)
+    assert models.load_or_train("case3-twin-0", lambda: fresh, anew=True) is fresh

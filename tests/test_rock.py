@@ -142,7 +142,7 @@ def test_rk05_which_of_two_mixed_up_phases_a_voxel_has_is_no_error():
     ):
         sr = enlarged(np.array([[fine]], np.uint8).repeat(2, 0))
         assert voxelwise_loss(sr, lr, 8, "nearest").item() == pytest.approx(plain)
-        value = voxelwise_loss(sr, lr, 8, "nearest", mixed_up=(1, 2)).item()
+        value = voxelwise_loss(sr, lr, 8, "nearest", confused_phases=(1, 2)).item()
         assert value == pytest.approx(found), fine
 
 
@@ -172,16 +172,16 @@ def test_rk05_mixed_up_phases_are_merged_where_the_scan_is_trusted(case):
     assert phase_map[2].tolist() == [0, 1, 0, 0]
     reference = metrics.reference_statistics(case.hr)
     sharp = training.quality(case.truth, case.lr, case, reference)["lost"]
-    case.mixed_up = None
+    case.confused_phases = None
     plain = training.quality(case.truth, case.lr, case, reference)["lost"]
-    case.mixed_up = (1, 2, 0.11)
+    case.confused_phases = (1, 2, 0.11)
     assert sharp < plain - 0.05, "the truth is not blamed for what the scan mixes up"
 
 
 @pytest.mark.parametrize("wrong", [(1, 1, 0.1), (1, 4, 0.1), (1, 2, 0.5)])
 def test_impossible_mix_ups_are_refused(case, wrong):
-    with pytest.raises(ValueError, match="mixed_up must be two of the 4"):
-        replace(case, mixed_up=wrong)
+    with pytest.raises(ValueError, match="confused_phases must be two of the 4"):
+        replace(case, confused_phases=wrong)
 
 
 def test_most_mixed_takes_of_each_group_the_cube_of_most_entropy():
@@ -195,7 +195,7 @@ def test_most_mixed_takes_of_each_group_the_cube_of_most_entropy():
 
 def test_windows_of_the_recipe_are_more_mixed_than_those_of_chance(case):
     def mean_entropy(rich: int) -> float:
-        recipe = training.Recipe(rich=rich, window=48, width=4, noise_channels=1)
+        recipe = training.Recipe(patch_candidates=rich, window=48, width=4, noise_channels=1)
         trainer = training.SuperResTrainer(case, recipe, 0, torch.device("cpu"))
         cubes = [trainer.inputs(torch.Generator().manual_seed(k))[0] for k in range(20)]
         return float(torch.special.entr(torch.cat(cubes).mean((2, 3, 4))).sum(1).mean())
@@ -215,7 +215,7 @@ def test_rk16_without_a_critic_no_score_is_followed(case):
 
 def test_the_laptop_profile_knows_what_the_scan_mixes_up(case):
     changes = training.laptop_changes(case)
-    assert changes["shares"] == 1000 and changes["rich"] == 4
+    assert changes["local_fraction_weight"] == 1000 and changes["patch_candidates"] == 4
     assert training.Recipe(**changes).gate == 0.02
 
 
@@ -233,11 +233,11 @@ def test_rk12_a_vote_of_neighbours_corrects_what_noise_decided(case, block):
     assert wrong(clean.lr) < 0.4 * wrong(case.lr)
     others = np.isin(case.lr, (0, 3))
     assert np.array_equal(clean.lr[others], case.lr[others])
-    assert clean.mixed_up == (1, 2, 0.0) and case.mixed_up == (1, 2, 0.11)
+    assert clean.confused_phases == (1, 2, 0.0) and case.confused_phases == (1, 2, 0.11)
     grain = np.isin(case.truth, (1, 2))
     of = (case.truth[grain] == 2).mean()
     assert (clean.lr[~others] == 2).mean() == pytest.approx(of, abs=0.03), "neither phase has more"
-    assert replace(case, mixed_up=None).cleaned().lr is case.lr
+    assert replace(case, confused_phases=None).cleaned().lr is case.lr
 
 
 def test_a_vote_without_noise_changes_little_and_of_nothing_nothing():
@@ -262,5 +262,5 @@ def test_the_recipe_makes_texture_of_noise_and_a_pattern_has_a_price(case):
 
     assert after_a_step(texture=2).texture.out_channels == 2
     assert after_a_step(texture=2, noise_channels=0).texture is None, "without noise there is none"
-    dear, free = (after_a_step(pattern=price).head.weight for price in (100.0, 0.0))
+    dear, free = (after_a_step(checkerboard_weight=price).head.weight for price in (100.0, 0.0))
     assert not torch.equal(dear, free)

@@ -112,7 +112,9 @@ def test_every_rock_arm_has_the_recipe_and_its_own_change(
 
 @pytest.mark.filterwarnings("ignore:fine image .* has no")
 def test_biased_images_are_some_of_those_made_and_have_more_pore(small_rock, squares):
-    plain, dark = (of(small_rock).wanted() for of in (rock_study.synthetic, rock_study.biased))
+    plain, dark = (
+        of(small_rock).target_fractions() for of in (rock_study.synthetic, rock_study.biased)
+    )
     assert plain[0] + 0.05 <= dark[0] < plain[0] + 0.06
     chosen = {image.tobytes() for image in rock_study.biased(small_rock).hr}
     assert chosen < {square.tobytes() for square in squares}
@@ -187,7 +189,7 @@ def test_ablation_arms_change_one_thing():
     assert sizes["image-1"] == 16 * sizes["image-1-sixteenth"]
     assert sizes["image-1-tiles"] == sizes["image-1"] == sizes["recipe"] / 9
     low, middle, high = (
-        ARMS[f"binder-{rank}"].case(case).wanted() for rank in ("low", "middle", "high")
+        ARMS[f"binder-{rank}"].case(case).target_fractions() for rank in ("low", "middle", "high")
     )
     assert low[2] < middle[2] < high[2]
     assert low[1] == pytest.approx(high[1]), "as much active material as in the scan"

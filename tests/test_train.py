@@ -208,7 +208,7 @@ def test_sr19_critic_k_is_fed_slices_with_normal_k(anode, monkeypatch):
 
 def test_sr19_the_generator_is_scored_by_critic_k_on_slices_with_normal_k(anode, monkeypatch):
     """The volume changes along z only: critic 0 sees flat slices, the others layers."""
-    t = trainer(anisotropic(anode), slices=None, evenness=0.0)
+    t = trainer(anisotropic(anode), slices=None, interface_isotropy_weight=0.0)
     layers = (torch.arange(32) // 8) % 3
     volume = 9 * torch.eye(3)[layers].T.view(1, 3, 32, 1, 1).expand(1, 3, 32, 32, 32)
     bias = next(t.generator.parameters()).sum() * 0
@@ -246,7 +246,12 @@ def test_gap17_the_paper_profile_is_that_of_the_public_code():
     assert (paper.penalty, paper.weight, paper.gate) == (10, 10, 0.005)
     assert (paper.generator_every, paper.critic_steps, paper.batch) == (5, 1, 8)
     assert (paper.iterations, paper.stop_below, paper.ema) == (156_000, 0.015, 0)
-    assert not paper.decay and not paper.warmup and not paper.evenness and not paper.halo
+    assert (
+        not paper.decay
+        and not paper.warmup
+        and not paper.interface_isotropy_weight
+        and not paper.halo
+    )
 
 
 def test_learning_rate_rises_stays_and_falls():
@@ -257,7 +262,7 @@ def test_learning_rate_rises_stays_and_falls():
 
 
 def test_ema_averages_the_weights(anode):
-    t = trainer(anode, ema=0.75)
+    t = trainer(anode, ema_decay=0.75)
     found = []
     for _ in range(3):
         t.step()
@@ -265,7 +270,7 @@ def test_ema_averages_the_weights(anode):
     for k, v in t.model.state_dict().items():
         expected = 0.75 * (0.75 * found[0][k] + 0.25 * found[1][k]) + 0.25 * found[2][k]
         assert torch.allclose(v, expected, atol=1e-7), k
-    t = trainer(anode, ema=0.0)
+    t = trainer(anode, ema_decay=0.0)
     t.step()
     t.step()
     assert same(weights(t.model), weights(t.generator))
@@ -357,7 +362,9 @@ def test_sr15_the_critic_is_updated_with_gap_and_penalty(anode, monkeypatch):
     log = t.step()
     assert totals[0] == pytest.approx(sum(x.item() for x in terms))
     assert log["penalty"] > 0 and log["style"] == pytest.approx(-np.mean(log["scores"]))
-    assert log["content"] == t.recipe.weight * log["voxelwise"] * (log["voxelwise"] >= 0.005)
+    assert log["content"] == t.recipe.consistency_weight * log["voxelwise"] * (
+        log["voxelwise"] >= 0.005
+    )
 
 
 def test_sr18_the_critic_sees_the_eight_symmetries(anode):
@@ -409,7 +416,13 @@ def test_quality_judges_by_the_fractions_of_the_case(anode):
 
 def test_the_voxelwise_loss_falls(anode):
     settings = dict(
-        skip=False, weight=100.0, evenness=0.0, ema=0.0, warmup=5, lr_generator=4e-3, width=8
+        skip=False,
+        consistency_weight=100.0,
+        interface_isotropy_weight=0.0,
+        ema_decay=0.0,
+        warmup=5,
+        lr_generator=4e-3,
+        width=8,
     )
     history = fit(anode, iterations=45, check_every=15, **settings).meta["history"]
     found = [h["voxelwise"] for h in history]
@@ -418,21 +431,33 @@ def test_the_voxelwise_loss_falls(anode):
 
 
 def test_balance_holds_the_fractions_that_are_wanted(cathode):
-    settings = dict(ema=0.0, evenness=0.0, warmup=5, width=8, iterations=80, check_every=10)
+    settings = dict(
+        ema_decay=0.0,
+        interface_isotropy_weight=0.0,
+        warmup=5,
+        width=8,
+        iterations=80,
+        check_every=10,
+    )
     wanted = np.array([0.25, 0.42, 0.33])  # the image has 0.46, 0.42, 0.11
     case = replace(cathode, fractions=wanted)
     off = []
     for balance in (0.0, 1000.0):
-        history = fit(case, balance=balance, **settings).meta["history"]
+        history = fit(case, volume_fraction_weight=balance, **settings).meta["history"]
         shares = np.mean([h["volume_fractions"] for h in history], 0)  # of many checks: they swing
         off.append(np.abs(shares / wanted - 1).mean())
     assert off[1] < 0.5 * off[0], off
 
 
 def test_sr29_without_the_voxelwise_loss_the_measurement_is_lost(anode):
-    settings = dict(ema=0.0, evenness=0.0, warmup=5, lr_generator=4e-3, width=8)
+    settings = dict(
+        ema_decay=0.0, interface_isotropy_weight=0.0, warmup=5, lr_generator=4e-3, width=8
+    )
     settings |= dict(iterations=40, check_every=40)
-    lost = [fit(anode, weight=w, **settings).meta["history"][-1]["lost"] for w in (100.0, 0.0)]
+    lost = [
+        fit(anode, consistency_weight=w, **settings).meta["history"][-1]["lost"]
+        for w in (100.0, 0.0)
+    ]
     assert lost[0] < 0.05 and lost[1] > 0.2
 
 
@@ -456,8 +481,10 @@ def test_sr27_sr33_other_cases_train(anode, cathode):
 
 
 def test_the_paper_network_trains(anode):
-    recipe = dict(network="paper", window=64, halo=0, check_edge=4, iterations=1, check_every=1)
-    model = fit(anode, **recipe, ema=0.0, critic_steps=1)
+    recipe = dict(
+        network="paper", window=64, halo=0, validation_size=4, iterations=1, check_every=1
+    )
+    model = fit(anode, **recipe, ema_decay=0.0, critic_steps=1)
     assert isinstance(model, models.SuperRes)
     assert model.block[0][1].num_batches_tracked == 1
 
@@ -476,7 +503,7 @@ case = datasets.load("case3", "twin", seed=1, edge=64)
 model = training.fit_superres(
     case, "smoke", 5, "cpu", out=sys.argv[1], progress=False,
     callback=lambda history: print(len(history), flush=True),
-    iterations=24, check_every=2, width=4, slices=2, critic_steps=1, ema=0.5,
+    iterations=24, check_every=2, width=4, slices=2, critic_steps=1, ema_decay=0.5,
 )
 models.save(model, sys.argv[2], {"iterations": [h["iteration"] for h in model.meta["history"]]})
 """
@@ -511,7 +538,7 @@ def test_matched_squares_have_the_coarse_phases_of_the_fake_slices(cathode):
     """The critic must not tell real from fake by what the coarse volume fixes, only by the rest."""
     gaps, binder = {}, {}
     for match in (0, 8):
-        run = trainer(cathode, match=match)
+        run = trainer(cathode, real_candidates=match)
         squares = data.sample_squares(run.images[0], 24, 60, torch.Generator().manual_seed(1))
         poor = squares[np.argsort((squares == 1).mean((1, 2)))[:30]]  # little active material
         fake = data.one_hot(np.where(poor == 2, 0, poor), 3).movedim(0, 1)  # and no binder
@@ -587,7 +614,8 @@ def test_a_resumed_training_ends_with_every_weight_the_same(cathode, tmp_path, s
                 run.save(tmp_path / "checkpoint")
 
     whole, rest = (
-        trainer(cathode, norm=True, renorm=renorm, balance=1000.0, match=2) for _ in range(2)
+        trainer(cathode, norm=True, renorm=renorm, volume_fraction_weight=1000.0, real_candidates=2)
+        for _ in range(2)
     )
     go_on(whole)
     rest.resume(tmp_path / "checkpoint")
@@ -620,7 +648,7 @@ def test_a_training_continues_from_its_checkpoint(anode, tmp_path):
 def test_a_checkpoint_of_another_training_is_refused(anode, tmp_path, change):
     fit(anode, out=tmp_path, iterations=1)
     other = {
-        "recipe": (anode, dict(iterations=1, gate=0.1)),
+        "recipe": (anode, dict(iterations=1, consistency_threshold=0.1)),
         "data": (replace(anode, lr=anode.lr[::-1].copy()), dict(iterations=1)),
         "mode": (replace(anode, mode="blur"), dict(iterations=1)),
     }
@@ -642,11 +670,11 @@ WRONG = {
     "network": ("transformer", "'laptop' or 'paper'"),
     "window": (12, "use a larger one"),
     "lr_critic": ("fast", "a number, 0 or more"),
-    "evenness": (float("nan"), "a number, 0 or more"),
-    "balance": (-1, "a number, 0 or more"),
+    "interface_isotropy_weight": (float("nan"), "a number, 0 or more"),
+    "volume_fraction_weight": (-1, "a number, 0 or more"),
     "betas": (0.5, "two numbers"),
-    "check_edge": (3, "4 coarse voxels or more"),
-    "match": (-1, "0 or more"),
+    "validation_size": (3, "4 coarse voxels or more"),
+    "real_candidates": (-1, "0 or more"),
     "learning_rate": (1, "a recipe has no learning_rate"),
 }
 
@@ -665,7 +693,7 @@ def test_a_recipe_that_does_not_fit_is_refused(anode):
         fit(anode, renorm=True)
     alone = datasets.load("slicegan", "twin", edge=64)
     with pytest.raises(ValueError, match="use match=0"):
-        fit(alone, match=8, noise_channels=4)
+        fit(alone, real_candidates=8, noise_channels=4)
 
 
 def test_a_fractional_scale_factor_is_refused_before_training(anode):
@@ -713,14 +741,19 @@ def test_at_scale_factor_8_the_laptop_profile_anchors_harder(anode):
     eight = datasets.load("case3x8", "twin", seed=1, edge=128)
     given = {**TINY, "iterations": 1, "progress": False}
     recipe = fit_superres(eight, "laptop", 0, "cpu", **given).meta["recipe"]
-    assert (recipe["weight"], recipe["evenness"]) == (100, 50)
+    assert (recipe["consistency_weight"], recipe["interface_isotropy_weight"]) == (100, 50)
     assert (
-        fit_superres(eight, "laptop", 0, "cpu", weight=7.0, **given).meta["recipe"]["weight"] == 7
+        fit_superres(eight, "laptop", 0, "cpu", consistency_weight=7.0, **given).meta["recipe"][
+            "consistency_weight"
+        ]
+        == 7
     )
-    assert fit_superres(anode, "laptop", 0, "cpu", **given).meta["recipe"]["weight"] == 30
+    assert (
+        fit_superres(anode, "laptop", 0, "cpu", **given).meta["recipe"]["consistency_weight"] == 30
+    )
     alone = datasets.load("slicegan", "twin", edge=64)
     recipe = fit_superres(alone, "laptop", 0, "cpu", **given).meta["recipe"]
-    assert (recipe["weight"], recipe["noise_channels"]) == (30, 8)
+    assert (recipe["consistency_weight"], recipe["noise_channels"]) == (30, 8)
 
 
 HELD = {  # norm, balance, match, temperature, critic steps
@@ -738,7 +771,13 @@ HELD = {  # norm, balance, match, temperature, critic steps
 def test_the_laptop_profile_holds_what_the_coarse_volume_does_not(name):
     case = datasets.load(name, "twin", edge=128)
     recipe = replace(PROFILES["laptop"], **laptop_changes(case))
-    found = recipe.norm, recipe.balance, recipe.match, recipe.temperature, recipe.critic_steps
+    found = (
+        recipe.norm,
+        recipe.volume_fraction_weight,
+        recipe.real_candidates,
+        recipe.inverse_temperature,
+        recipe.critic_steps,
+    )
     assert found == HELD[name]
     if case.lr is None:
         assert recipe.halo == build(case, recipe)[0].halo and not recipe.crop
@@ -747,14 +786,14 @@ def test_the_laptop_profile_holds_what_the_coarse_volume_does_not(name):
 def test_slicegan_of_a_separator_has_a_critic_for_each_direction():
     case = datasets.load("slicegan_separator", "twin", edge=64)
     assert case.lr is None and case.normals == [0, 0, 1, 1, 2, 2]
-    assert len(fit(case, window=32, check_edge=8).meta["history"]) > 0
+    assert len(fit(case, window=32, validation_size=8).meta["history"]) > 0
     assert [image.shape for image in case.hr] == [(64, 64)] * 2 + [(128, 64)] * 4
 
 
 def test_slicegan_a_case_without_a_coarse_volume_makes_volumes_from_noise_alone():
     case = datasets.load("slicegan", "twin", seed=1, edge=64)
     assert case.lr is None and case.phase_map.shape == (3, 0)
-    model = fit(case, window=32, check_edge=8, noise_channels=4)
+    model = fit(case, window=32, validation_size=8, noise_channels=4)
     assert all(h["voxelwise"] == 0 and h["lost"] == 0 for h in model.meta["history"])
     volume = superres.generate(model, (40, 48, 56), seed=3, periodic=True)
     assert volume.shape == (40, 48, 56)
@@ -774,7 +813,7 @@ def test_slicegan_a_case_without_a_coarse_volume_makes_volumes_from_noise_alone(
 
 @pytest.mark.parametrize("hard", [True, False])
 def test_a_hard_critic_sees_phases_and_the_generator_still_learns(anode, monkeypatch, hard):
-    t, fakes = trainer(anode, hard=hard, fine_noise=True), []
+    t, fakes = trainer(anode, straight_through=hard, fine_noise=True), []
     penalty = losses.gradient_penalty
 
     def spy(critic, real, fake, *rest):

@@ -28,7 +28,8 @@ def site(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"  # a build leaves files beside what it builds
     shutil.copytree(ROOT / "srlib", source / "srlib")
-    shutil.copy(ROOT / "pyproject.toml", source)
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
     options = dict(check=True, cwd=folder, capture_output=True, text=True)
     build = ["wheel", "--no-deps", "--no-build-isolation", "-w", ".", "./source"]

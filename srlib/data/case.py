@@ -34,12 +34,12 @@ class Case:
             too thin to be seen there (SuperRes, Case 2).
         fractions: Volume fractions that the output should have, ``(n,)``; None for those of the
             fine images (every axis counts alike).
-        spare: Share of the coarse voxels that may look like material in such a place, 0 to 1. None
-            for twice what the fine images have more of it than the coarse volume: a voxel looks
-            like material when half of it is.
-        mixed_up: Two phases, of one number in fine images and coarse volume, that the scan takes
-            for each other here and there, and the share of either that is wrong, below 0.5: their
-            means count, see :func:`srlib.losses.local_fraction_loss`. None for phases told apart.
+        false_positive_tolerance: Share of the coarse voxels that may look like material in such a
+            place, 0 to 1. None for twice what the fine images have more of it than the coarse
+            volume: a voxel looks like material when half of it is.
+        confused_phases: Two phases, of one number in fine images and coarse volume, that the scan
+            takes for each other here and there, and the share of either that is wrong, below 0.5:
+            their means count, see :func:`srlib.losses.local_fraction_loss`. None if there are none.
         voxel_nm: Fine voxel edge in nm; None when it is not published.
         source: ``"real"``, ``"twin"`` or ``"user"``.
     """
@@ -57,8 +57,8 @@ class Case:
     augment: tuple[bool, bool, bool] | None = None
     one_sided: bool = False
     fractions: np.ndarray | None = None
-    spare: float | None = None
-    mixed_up: tuple[int, int, float] | None = None
+    false_positive_tolerance: float | None = None
+    confused_phases: tuple[int, int, float] | None = None
     voxel_nm: float | None = None
     source: str = "user"
 
@@ -70,7 +70,7 @@ class Case:
             raise ValueError(f"mode must be one of {MODES}, not {self.mode!r}")
         self._check_phases()
         self._check_normals()
-        n, wanted = len(self.phases), self.wanted()
+        n, wanted = len(self.phases), self.target_fractions()
         if wanted.shape != (n,) or not ((wanted > 0).all() and abs(wanted.sum() - 1) < 0.01):
             raise ValueError(f"fractions must be {n} shares above 0 with the sum 1, not {wanted}")
         if self.lr is None:
@@ -155,27 +155,31 @@ class Case:
             raise ValueError(f"phase_map must be ({n}, {m}) with exactly one 1 in each row")
 
     def _check_tolerances(self, wanted: np.ndarray) -> None:
-        """Set ``spare`` where it is not given, and check it and ``mixed_up``."""
-        if self.one_sided and self.spare is None:
+        """Set the tolerance of false positives where it is not given; check what is given."""
+        tolerance = self.false_positive_tolerance
+        if self.one_sided and tolerance is None:
             material = float(wanted @ (1 - self.phase_map[:, 0]))
             more = material - float((self.lr > 0).mean())
-            self.spare = min(1.0, max(0.0, 2 * more))
-        if self.spare is not None and not 0 <= self.spare <= 1:
-            raise ValueError(f"spare is a share of the coarse voxels, 0 to 1, not {self.spare!r}")
-        if self.mixed_up is not None:
-            a, b, wrong = self.mixed_up
+            tolerance = self.false_positive_tolerance = min(1.0, max(0.0, 2 * more))
+        if tolerance is not None and not 0 <= tolerance <= 1:
+            raise ValueError(
+                "false_positive_tolerance is a share of the coarse voxels, 0 to 1, not "
+                f"{tolerance!r}"
+            )
+        if self.confused_phases is not None:
+            a, b, wrong = self.confused_phases
             m = len(self.lr_phases)
             if not (a != b and {a, b} <= set(range(m)) and 0 <= wrong < 0.5):
                 raise ValueError(
-                    f"mixed_up must be two of the {m} coarse phases and a share below 0.5, not "
-                    f"{self.mixed_up}"
+                    f"confused_phases must be two of the {m} coarse phases and a share below 0.5, "
+                    f"not {self.confused_phases}"
                 )
 
     def trusted(self, lr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A coarse volume and the phase map, with phases that are mixed up taken for one."""
-        if self.mixed_up is None:
+        if self.confused_phases is None:
             return lr, self.phase_map
-        a, b, _ = self.mixed_up
+        a, b, _ = self.confused_phases
         merged = self.phase_map.copy()
         merged[:, a] += merged[:, b]
         merged[:, b] = 0
@@ -186,10 +190,10 @@ class Case:
 
         Single voxels may still be wrong, but neither phase is taken for the other more often.
         """
-        if self.mixed_up is None:
+        if self.confused_phases is None:
             return self
-        *pair, wrong = self.mixed_up
-        return replace(self, lr=majority_filter(self.lr, pair, wrong), mixed_up=(*pair, 0.0))
+        *pair, wrong = self.confused_phases
+        return replace(self, lr=majority_filter(self.lr, pair, wrong), confused_phases=(*pair, 0.0))
 
     def _check_normals(self) -> None:
         if self.normals is not None and (
@@ -200,7 +204,7 @@ class Case:
                 "once: leave it out for an isotropic material"
             )
 
-    def wanted(self) -> np.ndarray:
+    def target_fractions(self) -> np.ndarray:
         """Volume fractions ``(n,)``: ``fractions``, or those of the fine images."""
         if self.fractions is not None:
             return np.asarray(self.fractions, float)
@@ -223,8 +227,12 @@ class Case:
         for image in self.hr:
             voxels.update(image.tobytes())
         how = [self.scale_factor, self.mode, self.phase_map.tolist(), self.normals]
-        how += [self.one_sided and self.spare, self.augment, self.wanted().tolist()]
-        how += [list(self.mixed_up)] if self.mixed_up else []
+        how += [
+            self.one_sided and self.false_positive_tolerance,
+            self.augment,
+            self.target_fractions().tolist(),
+        ]
+        how += [list(self.confused_phases)] if self.confused_phases else []
         return [voxels.hexdigest(), how]
 
 

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from srlib.checkpoint import write_atomic
+from srlib.storage import write_atomic
 
 FLUSH_EVERY = 20.0  # seconds; neighbouring pieces of a file share pages, best written only once
 

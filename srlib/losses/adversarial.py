@@ -50,7 +50,10 @@ def critic_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
 
 
 def generator_loss(
-    fake_scores: Tensor, voxelwise: Tensor, weight: float = 10.0, gate: float = 0.005
+    fake_scores: Tensor,
+    voxelwise: Tensor,
+    consistency_weight: float = 10.0,
+    consistency_threshold: float = 0.005,
 ) -> Tensor:
     r"""Loss of the generator: style from the critic, content from the coarse volume.
 
@@ -62,11 +65,11 @@ def generator_loss(
     Args:
         fake_scores: Critic scores of generated slices.
         voxelwise: The scalar of :func:`voxelwise_loss`.
-        weight: c, 10 in the paper.
-        gate: b, 0.005 in the paper: below it the anchor is silent.
+        consistency_weight: c, 10 in the paper.
+        consistency_threshold: b, 0.005 in the paper: below it the anchor is silent.
     """
     style = -fake_scores.float().mean()
-    return style if voxelwise < gate else style + weight * voxelwise
+    return style if voxelwise < consistency_threshold else style + consistency_weight * voxelwise
 
 
 def hinge(real_scores: Tensor, fake_scores: Tensor) -> Tensor:

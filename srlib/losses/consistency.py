@@ -35,10 +35,10 @@ def voxelwise_loss(
     scale_factor: float | Fraction,
     mode: str = "blur",
     phase_map: Tensor | None = None,
-    temperature: float = 100.0,
+    inverse_temperature: float = 100.0,
     one_sided: bool = False,
-    spare: float = 1.0,
-    mixed_up: tuple[int, int] | None = None,
+    false_positive_tolerance: float = 1.0,
+    confused_phases: tuple[int, int] | None = None,
 ) -> Tensor:
     r"""Disagreement of a super-resolved volume with the measured coarse one.
 
@@ -56,14 +56,15 @@ def voxelwise_loss(
         mode: ``"blur"`` (under-resolved) or ``"nearest"`` (under-sampled).
         phase_map: ``(n, m)`` of 0 and 1, one 1 in each row: which coarse phase each fine phase
             looks like. ``None`` when n = m and the phases are the same.
-        temperature: The softmax is taken of ``temperature * x``; the public code's 100.
+        inverse_temperature: The softmax is taken of so many times x; 100 in the public code.
         one_sided: Do not punish fine material where the coarse volume has pore, phase 0: only
             coarse voxels of the other phases count (public code, Case 2).
-        spare: Of a one-sided loss: the share of all coarse voxels that may look like material
-            where the coarse volume has pore; what goes beyond it counts. 1 is the public code.
-        mixed_up: Two coarse phases that the scan takes for each other: which of the two a voxel has
-            does not count, see :func:`local_fraction_loss`. Ours: an anchor on voxels often wrong
-            would keep what is wrong (rock x8).
+        false_positive_tolerance: Of a one-sided loss: the share of all coarse voxels that may look
+            like material where the coarse volume has pore; what goes beyond it counts. 1 is the
+            public code.
+        confused_phases: Two coarse phases that the scan takes for each other: which of the two a
+            voxel has does not count, see :func:`local_fraction_loss`. Ours: an anchor on voxels
+            often wrong would keep what is wrong (rock x8).
 
     Returns:
         Scalar in [0, 1]; 0 when every coarse voxel is reproduced.
@@ -98,13 +99,13 @@ def voxelwise_loss(
         sr = torch.einsum("bnzyx,nm->bmzyx", sr, phase_map)
     seen = downsample(sr, scale_factor, mode)
     if mode == "blur":
-        seen = torch.softmax(temperature * seen, dim=1)
+        seen = torch.softmax(inverse_temperature * seen, dim=1)
     if one_sided:
         missing = F.mse_loss((seen * lr)[:, 1:], lr[:, 1:]) * (m - 1)
         extra = (lr[:, 0] * (1 - seen[:, 0])).square().mean()
-        return missing + (extra - spare).clamp_min(0)
-    if mixed_up is not None:
-        a, b = mixed_up
+        return missing + (extra - false_positive_tolerance).clamp_min(0)
+    if confused_phases is not None:
+        a, b = confused_phases
         error = seen - lr
         both = (error[:, a] + error[:, b]) / 2
         error[:, a], error[:, b] = both, both

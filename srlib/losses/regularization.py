@@ -63,7 +63,7 @@ def checkerboard_loss(sr: Tensor, lr: Tensor, scale_factor: int) -> Tensor:
     if int(scale_factor) != scale_factor:
         raise ValueError(
             f"a coarse voxel of {float(scale_factor):g} fine voxels an edge has no places that "
-            "repeat: use pattern=0"
+            "repeat: use checkerboard_weight=0"
         )
     s, (b, n, *sizes) = int(scale_factor), sr.shape
     d, h, w = (k // s for k in sizes)

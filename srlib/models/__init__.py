@@ -7,7 +7,7 @@ from srlib.models.stylegan import StyleCritic, StyleGenerator
 from srlib.models.superres import SuperRes, SuperResCritic
 from srlib.models.superres_lite import SuperResLite, SuperResLiteCritic
 from srlib.models.unet import RestorationUNet
-from srlib.models.weights import WEIGHTS, export, load, save
+from srlib.models.weights import WEIGHTS, export, load, load_or_train, save
 
 __all__ = [
     "AttentionResUNet",
@@ -24,5 +24,6 @@ __all__ = [
     "WEIGHTS",
     "export",
     "load",
+    "load_or_train",
     "save",
 ]

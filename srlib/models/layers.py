@@ -21,13 +21,13 @@ def upsample_block(layer: nn.Module, x: Tensor) -> Tensor:
     return shuffle(layer(F.leaky_relu(x, 0.2)))
 
 
-def upsample(x: Tensor, factor: float | Fraction, registration: str) -> Tensor:
+def upsample(x: Tensor, factor: float | Fraction, grid_alignment: str) -> Tensor:
     """Linear interpolation of coarse values onto the fine grid.
 
     ``"corner"``: coarse voxel i sits on fine voxel ``factor * i`` (under-sampled data);
     ``"centre"``: it covers fine voxels ``factor * i`` to ``factor * (i + 1) - 1``.
     """
-    if registration == "centre":
+    if grid_alignment == "centre":
         size = [int(factor * n) for n in x.shape[2:]]
         return F.interpolate(x, size=size, mode="trilinear", align_corners=False)
     size = [int(factor) * n + 1 for n in x.shape[2:]]

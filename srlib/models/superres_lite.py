@@ -39,10 +39,10 @@ class SuperResLite(nn.Module):
         noise_channels: Channels of N(0, 1) noise beside the coarse phases; 0 is deterministic.
         width: Channels of the hidden layers.
         blocks: Residual blocks on the coarse grid.
-        registration: ``"corner"`` for under-sampled data, ``"centre"`` for under-resolved.
+        grid_alignment: ``"corner"`` for under-sampled data, ``"centre"`` for under-resolved.
         phase_map: ``(n, m)`` rows of 0 and 1: which coarse phase each fine phase looks like.
         skip: Add the interpolated coarse phases (False: an ablation).
-        finish: Channels of two last convolutions on the fine grid, which see the phases of
+        refine_channels: Channels of two last convolutions on the fine grid, which see the phases of
             neighbouring voxels and remove specks; 0 for none.
         fine_noise: Give these two a noise value for every fine voxel as well. The shipped weights
             without ``texture`` hardly use it: set to zero, less than 1 % of the voxels change.
@@ -63,10 +63,10 @@ class SuperResLite(nn.Module):
         noise_channels: int = 1,
         width: int = 32,
         blocks: int = 2,
-        registration: str = "corner",
+        grid_alignment: str = "corner",
         phase_map: list[list[float]] | None = None,
         skip: bool = True,
-        finish: int = 16,
+        refine_channels: int = 16,
         fine_noise: bool = False,
         norm: bool = False,
         texture: int = 0,
@@ -81,18 +81,18 @@ class SuperResLite(nn.Module):
             noise_channels=noise_channels,
             width=width,
             blocks=blocks,
-            registration=registration,
+            grid_alignment=grid_alignment,
             phase_map=phase_map,
             skip=skip,
-            finish=finish,
+            refine_channels=refine_channels,
             fine_noise=fine_noise,
             norm=norm,
             texture=texture,
         )
         _check_config(self.config)
-        self.fine_noise = bool(fine_noise and finish)
+        self.fine_noise = bool(fine_noise and refine_channels)
         self.n_lr, self.n_phases, self.noise_channels = n_lr, n_phases, noise_channels
-        self.scale, self.registration = scale, registration
+        self.scale, self.grid_alignment = scale, grid_alignment
         self.scale_factor = _plain(scale)
         steps = ceil(log2(scale))
         self.grid = 2**steps  # voxels of the last layers' grid per coarse voxel edge
@@ -107,13 +107,15 @@ class SuperResLite(nn.Module):
             self.head.weight.mul_(0.3)
         if norm:
             _alike_in_a_block(*self.up, self.head)
-        self.reach = _reach(steps, 2 if finish else 0)
+        self.reach = _reach(steps, 2 if refine_channels else 0)
         self.coarse_halo = 1 + 2 * blocks
         wide = self.reach[-1] + FILTER // 2 if texture else 0  # fine voxels of noise around a part
         self.halo = self.coarse_halo + max(ceil(self.reach[0] / 2) + 1, ceil(wide / self.grid))
         self.texture = _texture(texture, scale) if texture else None
         channels = texture or int(self.fine_noise)
-        self.finish = _finish(n_phases, channels, finish, bool(texture)) if finish else None
+        self.finish = (
+            _finish(n_phases, channels, refine_channels, bool(texture)) if refine_channels else None
+        )
         self.mix = _mix(n_lr, n_phases, phase_map) if skip else None
         self.to(memory_format=CHANNELS_LAST)
 
@@ -161,7 +163,7 @@ class SuperResLite(nn.Module):
         out, start = near(out, start, f, self.reach[-1])
         if self.mix is not None:
             lr, first = near(x[:, : self.n_lr], [0] * 3, 1, 2)
-            lr = upsample(self.mix(lr), f, self.registration)
+            lr = upsample(self.mix(lr), f, self.grid_alignment)
             out = out + cut(lr, [f * a for a in first], start, out.shape[2:])
         if self.finish is not None:
             out = self._refined(out, z, start, [f * a for a in origin])
@@ -217,7 +219,7 @@ def _reach(steps: int, last: int) -> list[int]:
 def _check_config(config: dict) -> None:
     """Raise a ValueError for a network that cannot be."""
     n_lr, n_phases, scale = config["n_lr"], config["n_phases"], exact_scale(config["scale_factor"])
-    if scale == 1 or (scale not in (2, 4, 8) and config["registration"] == "corner"):
+    if scale == 1 or (scale not in (2, 4, 8) and config["grid_alignment"] == "corner"):
         raise ValueError(
             f"the laptop generator has scale factors 2, 4, 8, and for under-resolved images "
             f"fractions above 1, not {config['scale_factor']}: resample the images to one of these"
@@ -226,8 +228,8 @@ def _check_config(config: dict) -> None:
         raise ValueError("without a coarse volume there must be noise: noise_channels of 1 or more")
     if config["skip"] and config["phase_map"] is None and n_lr != n_phases:
         raise ValueError(f"{n_phases} fine and {n_lr} coarse phases differ: give a phase_map")
-    if config["texture"] and not (config["fine_noise"] and config["finish"]):
-        raise ValueError("texture is made of fine noise: use fine_noise=True and finish")
+    if config["texture"] and not (config["fine_noise"] and config["refine_channels"]):
+        raise ValueError("texture is made of fine noise: use fine_noise=True and refine_channels")
 
 
 @torch.no_grad()

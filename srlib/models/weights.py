@@ -2,11 +2,12 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
 
-from srlib import checkpoint
+from srlib import storage
 from srlib.models.attention import AttentionResUNet
 from srlib.models.depth import SRCNN, DepthGenerator
 from srlib.models.patch import PatchCritic
@@ -33,18 +34,12 @@ _CLASSES = {
         SRCNN,
     )
 }
-_FORMER = {  # names of classes in weights made before they were renamed
-    "LaptopGenerator": "SuperResLite",
-    "LaptopCritic": "SuperResLiteCritic",
-    "PaperGenerator": "SuperRes",
-    "PaperCritic": "SuperResCritic",
-}
 
 
 def save(model: nn.Module, path: str | Path, meta: dict | None = None) -> Path:
     """Write a model's weights, its configuration and ``meta`` to one ``.safetensors`` file."""
     about = {"model": type(model).__name__, "config": model.config, **(meta or {})}
-    return checkpoint.write(path, model.state_dict(), about)
+    return storage.write(path, model.state_dict(), about)
 
 
 def export(model: nn.Module, path: str | Path) -> Path:
@@ -59,7 +54,7 @@ def export(model: nn.Module, path: str | Path) -> Path:
         model.norms.float()
     save(model, path, model.meta)
     side = json.dumps({**model.meta, "config": model.config}, indent=1) + "\n"
-    checkpoint.write_atomic(path.with_suffix(".json"), side.encode())
+    storage.write_atomic(path.with_suffix(".json"), side.encode())
     return path
 
 
@@ -83,11 +78,24 @@ def load(path_or_name: str | Path) -> nn.Module:
                 f"or -twin-0 behind it; see the folder weights of the "
                 "repository, or name one in SRLIB_WEIGHTS"
             )
-    tensors, meta = checkpoint.read(path)
+    tensors, meta = storage.read(path)
     try:
-        model = _CLASSES[_FORMER.get(meta["model"], meta["model"])](**meta["config"])
+        model = _CLASSES[meta["model"]](**meta["config"])
         model.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError):
         raise ValueError(f"{path} does not fit a model of this version: train it anew") from None
     model.meta = meta
     return model.eval()
+
+
+def load_or_train(
+    name: str | Path, train: Callable[[], nn.Module], anew: bool = False
+) -> nn.Module:
+    """Shipped weights by their name, or a training in their place.
+
+    Args:
+        name: As in :func:`load`.
+        train: Makes the network; called only if ``anew``.
+        anew: Train, and leave the shipped weights aside.
+    """
+    return train() if anew else load(name)

@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock
 from tqdm.std import tqdm
 
-from srlib import checkpoint
+from srlib import storage
 from srlib.data import registration
 from srlib.data.normalization import disc, field, limits, scaled, unringed
 from srlib.physics import tomography
@@ -189,10 +189,10 @@ def kept(
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         try:
-            return checkpoint.read(path)[0]
+            return storage.read(path)[0]
         except ValueError:  # not there, or damaged
             tensors = make()
-            checkpoint.write(path, tensors, {"about": about})
+            storage.write(path, tensors, {"about": about})
             return tensors
 
 

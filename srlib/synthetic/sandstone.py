@@ -217,7 +217,7 @@ def case(
         phases=PHASES,
         lr_phases=PHASES,
         truth=seen(found),
-        mixed_up=(*PAIR, WRONG),
+        confused_phases=(*PAIR, WRONG),
         voxel_nm=VOXEL_NM,
         source="twin",
     )

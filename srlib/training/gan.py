@@ -50,7 +50,7 @@ class SuperResTrainer(Trainer):
         for net in (self.generator, *self.critics):
             net.to(device)
             broadcast_module(net)
-        decay = get_ema_multi_avg_fn(recipe.ema)
+        decay = get_ema_multi_avg_fn(recipe.ema_decay)
         # Statistics of batch normalisation are not averaged but measured anew.
         self.ema = AveragedModel(self.generator, multi_avg_fn=decay, use_buffers=not recipe.norm)
         self.rates = [recipe.lr_generator] + [recipe.lr_critic] * len(self.critics)
@@ -61,7 +61,7 @@ class SuperResTrainer(Trainer):
         self.images = [case.images(axis) for axis in range(3)]
         self.phase_map = torch.from_numpy(case.phase_map).to(device)
         self.consistency = Consistency(case, recipe, self.phase_map)
-        target = torch.from_numpy(case.wanted()).float().to(device)
+        target = torch.from_numpy(case.target_fractions()).float().to(device)
         self.terms = build_terms(case, recipe, target)
         self.axes = [(0, 1, 2)] if len(self.critics) == 1 else [(0,), (1,), (2,)]
         self.best, self.best_weights = {}, {}
@@ -79,10 +79,10 @@ class SuperResTrainer(Trainer):
         if case.lr is None:
             lr = torch.empty((r.batch, 0, edge, edge, edge), device=self.device)
         else:
-            cubes = sample_cubes(case.lr, edge, r.batch * r.rich, rng)
+            cubes = sample_cubes(case.lr, edge, r.batch * r.patch_candidates, rng)
             lr = one_hot(cubes, len(case.lr_phases)).movedim(0, 1).to(self.device)  # line 2
-            if r.rich > 1:
-                lr = most_mixed(lr, r.rich)
+            if r.patch_candidates > 1:
+                lr = most_mixed(lr, r.patch_candidates)
         z = torch.randn((r.batch, r.noise_channels, edge, edge, edge), generator=rng)  # line 3
         x = torch.cat([lr, z.to(self.device)], 1)  # line 4
         extra = []
@@ -99,7 +99,7 @@ class SuperResTrainer(Trainer):
 
     def squares(self, fake: Tensor, axis: int, rng: torch.Generator) -> Tensor:
         """As many squares of the fine images as there are fake slices, ``(B, n, H, W)``."""
-        case, count = self.case, max(1, self.recipe.match)
+        case, count = self.case, max(1, self.recipe.real_candidates)
         found = sample_squares(self.images[axis], fake.shape[2], count * len(fake), rng)
         real = one_hot(found, len(case.phases)).movedim(0, 1).to(self.device)
         if count == 1:
@@ -126,20 +126,25 @@ class SuperResTrainer(Trainer):
         with autocast(self.device), torch.set_grad_enabled(generator_turn):
             sr = self.generator(x, *extra)  # line 5
         inner = sr[(..., *[slice(r.crop, -r.crop or None)] * 3)]  # line 6
-        if r.hard:
+        if r.straight_through:
             inner = straight_through(inner)
         core = lr[(..., *[slice(r.halo, -r.halo or None)] * 3)]
         batch = Batch(lr, core, sr, inner)
         log = self._update_critics(inner, rng)
         mismatch = self.consistency(batch, self.iteration)  # line 9
-        log["voxelwise"], log["anchored"] = mismatch.item(), float(mismatch >= r.gate)
-        log["content"] = r.weight * log["voxelwise"] * log["anchored"]
+        log["voxelwise"], log["anchored"] = (
+            mismatch.item(),
+            float(mismatch >= r.consistency_threshold),
+        )
+        log["content"] = r.consistency_weight * log["voxelwise"] * log["anchored"]
         if generator_turn:
             with autocast(self.device):
                 pairs = zip(self.critics, self.axes, strict=True)
                 scores = [critic(self._slices(inner, axes, rng)) for critic, axes in pairs]
             scores = torch.cat(scores) if r.critic_steps else mismatch.new_zeros(3)
-            loss = losses.generator_loss(scores, mismatch, r.weight, r.gate)  # lines 10 to 13
+            loss = losses.generator_loss(
+                scores, mismatch, r.consistency_weight, r.consistency_threshold
+            )  # lines 10 to 13
             for term in self.terms:
                 loss = loss + term(batch)
             self.update(self.optimisers[0], loss)  # line 14
@@ -161,7 +166,9 @@ class SuperResTrainer(Trainer):
                 real = self.squares(fake, axes[0], rng)  # line 16
                 real = real.contiguous(memory_format=torch.channels_last)
                 with autocast(self.device):
-                    penalty = losses.gradient_penalty(critic, real, fake, r.penalty, rng)  # line 17
+                    penalty = losses.gradient_penalty(
+                        critic, real, fake, r.gradient_penalty_weight, rng
+                    )  # line 17
                     gap = losses.critic_loss(critic(real), critic(fake))  # line 18
                 self.update(optimiser, gap + penalty)  # line 19
                 log["gap"] -= gap.item() / each
@@ -225,7 +232,7 @@ class SuperResTrainer(Trainer):
         for buffer in self.model.buffers():  # statistics of normalisation
             if buffer.is_floating_point():
                 buffer.copy_(all_reduce_mean(buffer))
-        edge = self.recipe.check_edge
+        edge = self.recipe.validation_size
         if self.case.lr is None:
             inner = None
             labels = generate(self.model, (int(self.case.scale_factor) * edge // 2,) * 3, self.seed)
@@ -301,13 +308,15 @@ def _check_recipe(case: Case, recipe: Recipe) -> None:
             f"a training is checked tile by tile, which needs a whole scale factor for the "
             f"paper's network, not {case.scale_factor}: resample the fine images to one"
         )
-    if recipe.match > 1 and case.lr is None:
-        raise ValueError("squares are matched by coarse phases, and there are none: use match=0")
-    inner = recipe.window - 2 * recipe.crop
-    if recipe.evenness and inner <= case.scale_factor:
+    if recipe.real_candidates > 1 and case.lr is None:
         raise ValueError(
-            f"the evenness loss needs more than {case.scale_factor} voxels of a window, and "
-            f"{inner} are left of it: use a larger one, or evenness=0"
+            "squares are matched by coarse phases, and there are none: use real_candidates=0"
+        )
+    inner = recipe.window - 2 * recipe.crop
+    if recipe.interface_isotropy_weight and inner <= case.scale_factor:
+        raise ValueError(
+            f"the interface isotropy loss needs more than {case.scale_factor} voxels of a window, "
+            f"and {inner} are left of it: use a larger one, or interface_isotropy_weight=0"
         )
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from tqdm.std import tqdm
 
 from srlib import results
-from srlib.checkpoint import write_atomic
 from srlib.precision import number_format
+from srlib.storage import write_atomic
 from srlib.training.distributed import all_reduce_any, flush_denormals
 
 

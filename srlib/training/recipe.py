@@ -1,6 +1,6 @@
 """Recipes: every number of a training, and the three profiles."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from torch import nn
 
@@ -21,36 +21,42 @@ class Recipe:
     batch: int = 1  # coarse cubes an iteration
     slices: int | None = 8  # random slices a direction and cube; None for all of them
     critic_steps: int = 2  # critic updates an iteration, on other slices; 0 for no critic at all
-    match: int = 0  # real slices to choose each from, one with the coarse phases of a fake one
-    rich: int = 1  # coarse cubes to choose each from, the one whose phases are most mixed
+    real_candidates: int = (
+        0  # real slices to choose each from, one with the coarse phases of a fake one
+    )
+    patch_candidates: int = (
+        1  # coarse cubes to choose each from, the one whose phases are most mixed
+    )
     generator_every: int = 1  # iterations to one generator update
     lr_generator: float = 5e-4
     lr_critic: float = 1e-3
     betas: tuple[float, float] = (0.0, 0.9)
     warmup: int = 50  # iterations; then flat to half, then linear to 2 %
     decay: bool = True
-    penalty: float = 10.0  # weight of the gradient penalty
-    weight: float = 30.0  # c, of the voxel-wise loss
-    gate: float = 0.005  # b, below which the voxel-wise loss is silent
-    temperature: float = 100.0  # of the softmax in the voxel-wise loss, mode "blur"
-    evenness: float = 100.0  # weight of the evenness loss
-    balance: float = 0.0  # weight of the balance loss
-    shares: float = 100.0  # weight of the share loss, if there are phases that are mixed up
-    pattern: float = 0.0  # weight of the pattern loss
+    gradient_penalty_weight: float = 10.0  # weight of the gradient penalty
+    consistency_weight: float = 30.0  # c, of the voxel-wise loss
+    consistency_threshold: float = 0.005  # b, below which the voxel-wise loss is silent
+    inverse_temperature: float = 100.0  # of the softmax in the voxel-wise loss, mode "blur"
+    interface_isotropy_weight: float = 100.0  # weight of the interface isotropy loss
+    volume_fraction_weight: float = 0.0  # weight of the volume fraction loss
+    local_fraction_weight: float = (
+        100.0  # weight of the local fraction loss, if there are phases that are mixed up
+    )
+    checkerboard_weight: float = 0.0  # weight of the checkerboard loss
     noise_channels: int = 1
     width: int = 32
     blocks: int = 2  # residual blocks on the coarse grid
     skip: bool = True
-    finish: int = 16  # channels of the last layers, on the fine grid; 0 for none
+    refine_channels: int = 16  # channels of the last layers, on the fine grid; 0 for none
     norm: bool = False  # batch normalisation in the generator, as in the published one
     renorm: bool = False  # its own statistics give way by and by, not at once at half time
     fine_noise: bool = True  # a noise value for every fine voxel reaches the last layers
     texture: int = 0  # smooth random fields they get instead, made of these values; 0 for none
-    hard: bool = False  # the critic sees the most likely phase, as the output has it
+    straight_through: bool = False  # the critic sees the most likely phase, as the output has it
     recompute: bool = False  # layers in the backward pass: about half the memory
-    ema: float = 0.998  # 0 keeps the last weights
+    ema_decay: float = 0.998  # 0 keeps the last weights
     check_every: int = 500  # iterations between checks of the volume
-    check_edge: int = 64  # coarse voxels an edge of the checked part, half as many from noise
+    validation_size: int = 64  # coarse voxels an edge of the checked part, half as many from noise
     stop_below: float = 0.0  # mean relative error of fractions and areas that ends training
 
     def __post_init__(self) -> None:
@@ -77,22 +83,25 @@ class Recipe:
 
     def _check_numbers(self) -> None:
         """Raise a ValueError for a count or a weight that is none."""
-        counts = "iterations window batch rich generator_every width check_every check_edge"
-        zero = "halo crop warmup noise_channels finish match blocks critic_steps texture"
-        for least, names in ((1, counts), (0, zero)):
+        one = "iterations window batch patch_candidates generator_every width check_every"
+        zero = "halo crop warmup noise_channels refine_channels real_candidates blocks critic_steps"
+        for least, names in ((1, f"{one} validation_size"), (0, f"{zero} texture")):
             for name in names.split():
                 value = getattr(self, name)
                 if not isinstance(value, int) or value < least:
                     raise ValueError(
                         f"{name} must be a whole number, {least} or more, not {value!r}"
                     )
-        rates = "lr_generator lr_critic penalty weight gate temperature evenness balance shares"
-        for name in [*rates.split(), "pattern", "ema", "stop_below"]:
+        weights = [name for name in asdict(self) if name.endswith("_weight")]
+        rates = ("lr_generator", "lr_critic", "consistency_threshold", "inverse_temperature")
+        for name in (*weights, *rates, "ema_decay", "stop_below"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value >= 0:
                 raise ValueError(f"{name} must be a number, 0 or more, not {value!r}")
-        if self.check_edge < 4:
-            raise ValueError(f"check_edge must be 4 coarse voxels or more, not {self.check_edge}")
+        if self.validation_size < 4:
+            raise ValueError(
+                f"validation_size must be 4 coarse voxels or more, not {self.validation_size}"
+            )
 
     def _check_published(self) -> None:
         """Raise a ValueError for what the published network cannot do."""
@@ -115,7 +124,9 @@ class Recipe:
 
 
 PROFILES = {
-    "smoke": Recipe(iterations=60, width=8, window=32, slices=4, check_every=30, check_edge=16),
+    "smoke": Recipe(
+        iterations=60, width=8, window=32, slices=4, check_every=30, validation_size=16
+    ),
     "laptop": Recipe(),
     "full": Recipe(
         network="paper",
@@ -131,10 +142,10 @@ PROFILES = {
         betas=(0.5, 0.999),
         warmup=0,
         decay=False,
-        weight=10.0,
-        evenness=0.0,
+        consistency_weight=10.0,
+        interface_isotropy_weight=0.0,
         fine_noise=False,
-        ema=0.0,
+        ema_decay=0.0,
         check_every=2000,
         stop_below=0.015,
     ),
@@ -154,10 +165,10 @@ def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
             recipe.noise_channels,
             width=recipe.width,
             blocks=recipe.blocks,
-            registration="corner" if case.mode == "nearest" else "centre",
+            grid_alignment="corner" if case.mode == "nearest" else "centre",
             phase_map=case.phase_map.tolist(),
             skip=recipe.skip,
-            finish=recipe.finish,
+            refine_channels=recipe.refine_channels,
             fine_noise=recipe.fine_noise and recipe.noise_channels > 0,
             norm=recipe.norm,
             texture=recipe.texture if recipe.fine_noise and recipe.noise_channels else 0,
@@ -170,16 +181,21 @@ def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
 # Changes of the laptop profile where the coarse volume does not hold all fractions, because it does
 # not tell the fine phases apart or has a one-sided loss: the critic alone lets them drift, or run
 # off to one phase.
-HIDDEN = {"norm": True, "balance": 1000.0, "temperature": 10.0}
+HIDDEN = {"norm": True, "volume_fraction_weight": 1000.0, "inverse_temperature": 10.0}
 
 # The same where coarse phases hide fine ones: a window has as much of a coarse phase as it has, and
 # the critic should look at the rest.
-MERGED = HIDDEN | {"match": 8}
+MERGED = HIDDEN | {"real_candidates": 8}
 
 # Changes of the laptop profile at scale factor 8: there a window has eight times fewer coarse
 # voxels to hold it, and with the values for 4 a training can collapse to one phase. Fine noise has
 # not been tried there.
-AT_EIGHT = {"weight": 100.0, "evenness": 50.0, "fine_noise": False, "check_edge": 32}
+AT_EIGHT = {
+    "consistency_weight": 100.0,
+    "interface_isotropy_weight": 50.0,
+    "fine_noise": False,
+    "validation_size": 32,
+}
 
 # Changes of the laptop profile without a coarse volume: noise is all there is to begin with, and
 # nothing but the critic holds the output, so it must be right before the generator moves. A window
@@ -193,8 +209,8 @@ FROM_NOISE = {
     "window": 40,
     "crop": 0,
     "critic_steps": 3,
-    "balance": 1000.0,
-    "evenness": 10.0,
+    "volume_fraction_weight": 1000.0,
+    "interface_isotropy_weight": 10.0,
     "fine_noise": False,
     "iterations": 1600,
     "check_every": 400,
@@ -205,16 +221,16 @@ ANISOTROPIC_FROM_NOISE = FROM_NOISE | {"iterations": 2400}
 
 # Hidden phases at scale factor 8 are finer than a coarse voxel and come from noise too, in what
 # the anchor leaves them. With five critic steps the critic holds their shares by itself; with the
-# balance loss, which comes late, they swing.
+# volume fraction loss, which comes late, they swing.
 MERGED_AT_EIGHT = AT_EIGHT | {
     "norm": True,
     "noise_channels": 8,
     "critic_steps": 5,
-    "evenness": 10.0,
+    "interface_isotropy_weight": 10.0,
     "iterations": 3000,
-    "match": 8,
-    "weight": 1000.0,
-    "temperature": 5.0,
+    "real_candidates": 8,
+    "consistency_weight": 1000.0,
+    "inverse_temperature": 5.0,
 }
 
 
@@ -226,18 +242,18 @@ MIXED_UP_AT_EIGHT = {
     "texture": 2,
     "critic_steps": 3,
     "slices": 4,
-    "match": 16,
-    "rich": 4,
-    "weight": 1000.0,
-    "temperature": 5.0,
-    "gate": 0.02,
-    "shares": 1000.0,
-    "pattern": 100.0,
-    "evenness": 10.0,
+    "real_candidates": 16,
+    "patch_candidates": 4,
+    "consistency_weight": 1000.0,
+    "inverse_temperature": 5.0,
+    "consistency_threshold": 0.02,
+    "local_fraction_weight": 1000.0,
+    "checkerboard_weight": 100.0,
+    "interface_isotropy_weight": 10.0,
     "iterations": 2400,
     "check_every": 120,
-    "check_edge": 32,
-    "ema": 0.995,
+    "validation_size": 32,
+    "ema_decay": 0.995,
 }
 
 
@@ -249,7 +265,7 @@ STUDY = {
     "window": 40,
     "critic_steps": 1,
     "check_every": 120,
-    "check_edge": 32,
+    "validation_size": 32,
 }
 
 
@@ -261,7 +277,7 @@ def in_short(iterations: int) -> dict:
     """
     if iterations >= STUDY["iterations"]:
         return STUDY | {"iterations": iterations}
-    less = {"window": 24, "ema": 0.98, "check_every": iterations, "check_edge": 16}
+    less = {"window": 24, "ema_decay": 0.98, "check_every": iterations, "validation_size": 16}
     return STUDY | {"iterations": iterations} | less
 
 
@@ -269,7 +285,7 @@ def laptop_changes(case) -> dict:
     """What the laptop profile changes for a :class:`srlib.data.Case`."""
     if case.lr is None:
         return FROM_NOISE if case.normals is None else ANISOTROPIC_FROM_NOISE
-    if case.mixed_up and case.scale_factor == 8:
+    if case.confused_phases and case.scale_factor == 8:
         return MIXED_UP_AT_EIGHT
     if len(case.phases) > len(case.lr_phases):
         return MERGED_AT_EIGHT if case.scale_factor == 8 else MERGED

@@ -41,9 +41,9 @@ class Consistency:
         if case.lr is None:
             return batch.sr.new_zeros(())
         # Tolerated bit by bit: critics that know nothing yet would make everything solid.
-        spare = (case.spare or 0.0) * min(1.0, iteration / RAMP)
-        pair = case.mixed_up and case.mixed_up[:2]
-        options = self.phase_map, self.recipe.temperature, case.one_sided, spare, pair
+        spare = (case.false_positive_tolerance or 0.0) * min(1.0, iteration / RAMP)
+        pair = case.confused_phases and case.confused_phases[:2]
+        options = self.phase_map, self.recipe.inverse_temperature, case.one_sided, spare, pair
         return losses.voxelwise_loss(batch.sr, batch.core, case.scale_factor, case.mode, *options)
 
 
@@ -76,7 +76,7 @@ class LocalFractions:
         self.case, self.weight = case, weight
 
     def __call__(self, batch: Batch) -> Tensor:
-        *pair, wrong = self.case.mixed_up
+        *pair, wrong = self.case.confused_phases
         found = losses.local_fraction_loss(
             batch.sr, batch.core, self.case.scale_factor, pair, wrong
         )
@@ -111,12 +111,12 @@ class VolumeFractions:
 def build_terms(case: Case, recipe: Recipe, target: Tensor) -> list:
     """The terms whose weight is not 0, in the order in which they are added up."""
     found = []
-    if recipe.evenness:
-        found.append(InterfaceIsotropy(case, recipe.evenness))
-    if recipe.pattern:
-        found.append(Checkerboard(case, recipe.pattern))
-    if case.mixed_up and recipe.shares:
-        found.append(LocalFractions(case, recipe.shares))
-    if recipe.balance:
-        found.append(VolumeFractions(target, recipe.balance))
+    if recipe.interface_isotropy_weight:
+        found.append(InterfaceIsotropy(case, recipe.interface_isotropy_weight))
+    if recipe.checkerboard_weight:
+        found.append(Checkerboard(case, recipe.checkerboard_weight))
+    if case.confused_phases and recipe.local_fraction_weight:
+        found.append(LocalFractions(case, recipe.local_fraction_weight))
+    if recipe.volume_fraction_weight:
+        found.append(VolumeFractions(target, recipe.volume_fraction_weight))
     return found

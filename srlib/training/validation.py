@@ -37,7 +37,7 @@ def quality(labels: np.ndarray, lr: np.ndarray | None, case: Case, reference: di
     found = metrics.compare(labels, reference)
     fractions = found["vf_error"]
     if case.fractions is not None:
-        wanted = case.wanted()
+        wanted = case.target_fractions()
         fractions = metrics.volume_fractions(labels, len(wanted)) / wanted - 1
     scale = case.scale_factor
     kept = 1.0

@@ -1,4 +1,4 @@
-"""Tensors and plain metadata in one safetensors file, written whole or not at all."""
+"""Files written whole or not at all; tensors and plain metadata in one safetensors file."""
 
 import json
 import os
@@ -56,33 +56,3 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         raise ValueError(
             f"{path} is damaged or no weights file of srlib: copy it again, or train it anew"
         ) from None
-
-
-def flatten(**states: dict) -> tuple[dict[str, Tensor], dict]:
-    """State dicts (of modules or optimisers) as flat tensors and the plain rest."""
-    tensors, rest = {}, {}
-
-    def walk(value, key: str) -> None:
-        if isinstance(value, Tensor):
-            tensors[key] = value
-        elif isinstance(value, dict) and value:
-            for k, v in value.items():
-                walk(v, f"{key}|{'#' if isinstance(k, int) else ''}{k}")
-        else:
-            rest[key] = value
-
-    for name, state in states.items():
-        walk(dict(state), name)
-    return tensors, rest
-
-
-def unflatten(tensors: dict[str, Tensor], rest: dict) -> dict:
-    """The inverse of :func:`flatten`."""
-    root: dict = {}
-    for key, value in {**tensors, **rest}.items():
-        *parents, last = [int(k[1:]) if k[0] == "#" else k for k in key.split("|")]
-        node = root
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = value
-    return root
