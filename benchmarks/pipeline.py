@@ -61,7 +61,7 @@ class Stage(nn.Module):
 
     def __init__(self, generator: SuperResLite, first: int, last: int) -> None:
         super().__init__()
-        g, self.first, self.registration = generator, first, generator.registration
+        g, self.first, self.grid_alignment = generator, first, generator.grid_alignment
         self.numbers = autocast()
         steps = [
             [g.mix, g.first, g.coarse, g.norms[0]],
@@ -84,7 +84,7 @@ class Stage(nn.Module):
                     x = norm(fine(upsample_block(up, x)))
                 elif number == 3:
                     x = upsample_block(parts[0], x).float() + upsample(
-                        skip, SCALE, self.registration
+                        skip, SCALE, self.grid_alignment
                     )
                 else:
                     return (x + parts[0](x).float()).softmax(1)

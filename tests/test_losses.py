@@ -278,5 +278,5 @@ def test_pattern_loss_is_the_variance_of_what_repeats_and_nothing_for_what_does_
     lr[:, :, ::2, ::2, ::2] = torch.tensor([0.0, 1.0])[:, None, None, None]
     lr[:, :, 1::2, 1::2, 1::2] = torch.tensor([0.0, 1.0])[:, None, None, None]
     assert loss(block.repeat(1, 1, 6, 6, 6), lr) == 0, "no voxel has six neighbours like itself"
-    with pytest.raises(ValueError, match="1.6 fine voxels an edge .* use pattern=0"):
+    with pytest.raises(ValueError, match="1.6 fine voxels an edge .* use checkerboard_weight=0"):
         checkerboard_loss(torch.rand(1, 2, 8, 8, 8), torch.rand(1, 2, 5, 5, 5), 1.6)

@@ -229,7 +229,7 @@ def test_another_run_starts_afresh(interrupted, made, change, target):
     if change == "weights":
         net = model(1)
     elif change == "registration":  # the same weights mean another network
-        net.registration = net.config["registration"] = "centre"
+        net.grid_alignment = net.config["grid_alignment"] = "centre"
     elif change == "input":  # of the same size and time
         lr = labels(LR.shape, seed=1)
         os.utime(write(lr_path, lr), ns=(status.st_atime_ns, status.st_mtime_ns))

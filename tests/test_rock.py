@@ -216,7 +216,7 @@ def test_rk16_without_a_critic_no_score_is_followed(case):
 def test_the_laptop_profile_knows_what_the_scan_mixes_up(case):
     changes = training.laptop_changes(case)
     assert changes["local_fraction_weight"] == 1000 and changes["patch_candidates"] == 4
-    assert training.Recipe(**changes).gate == 0.02
+    assert training.Recipe(**changes).consistency_threshold == 0.02
 
 
 def test_another_pore_space_can_be_given():

@@ -236,16 +236,20 @@ def test_networks_of_the_two_recipes(anode, cathode):
     assert isinstance(generator, models.SuperRes) and generator.n_lr == 2
     assert isinstance(critics[0], models.SuperResCritic)
     generator, critics = build(cathode, PROFILES["smoke"])
-    assert generator.registration == "centre" and generator.n_phases == 3
-    assert build(anode, PROFILES["smoke"])[0].registration == "corner"
+    assert generator.grid_alignment == "centre" and generator.n_phases == 3
+    assert build(anode, PROFILES["smoke"])[0].grid_alignment == "corner"
 
 
 def test_gap17_the_paper_profile_is_that_of_the_public_code():
     paper = PROFILES["full"]
     assert paper.lr_generator == paper.lr_critic == 1e-4 and paper.betas == (0.5, 0.999)
-    assert (paper.penalty, paper.weight, paper.gate) == (10, 10, 0.005)
+    assert (
+        paper.gradient_penalty_weight,
+        paper.consistency_weight,
+        paper.consistency_threshold,
+    ) == (10, 10, 0.005)
     assert (paper.generator_every, paper.critic_steps, paper.batch) == (5, 1, 8)
-    assert (paper.iterations, paper.stop_below, paper.ema) == (156_000, 0.015, 0)
+    assert (paper.iterations, paper.stop_below, paper.ema_decay) == (156_000, 0.015, 0)
     assert (
         not paper.decay
         and not paper.warmup
@@ -692,7 +696,7 @@ def test_a_recipe_that_does_not_fit_is_refused(anode):
     with pytest.raises(ValueError, match="use norm=True"):
         fit(anode, renorm=True)
     alone = datasets.load("slicegan", "twin", edge=64)
-    with pytest.raises(ValueError, match="use match=0"):
+    with pytest.raises(ValueError, match="use real_candidates=0"):
         fit(alone, real_candidates=8, noise_channels=4)
 
 
