@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PROFILE ?= laptop
 ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: book test acceptance lab bench clean
+.PHONY: book test acceptance lab bench install clean
 
 book: $(STAMP)
 	@$(PY) -m book.build --profile $(PROFILE) $(CHAPTERS)
@@ -24,6 +24,8 @@ lab: $(STAMP)
 
 bench: $(STAMP)
 	@$(PY) -m benchmarks
+
+install: $(STAMP)
 
 clean:
 	rm -rf _build results/*.json results/*.png

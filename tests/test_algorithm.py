@@ -50,7 +50,7 @@ def test_the_cells_of_chapter_12_are_the_trainer(case):
 @pytest.mark.parametrize(
     "change",
     [
-        ("l_gp = 10 *", "l_gp = 11 *"),
+        ("recipe.gradient_penalty_weight *", "11 *"),
         ("l_vw >= b", "l_vw >= 1"),
         ("-D(slices())", "-2 * D(slices())"),
         ("recipe.interface_isotropy_weight * even", "0 * even"),

@@ -7,7 +7,7 @@ from srlib.training.loop import Trainer
 from srlib.training.recipe import PROFILES, STUDY, Recipe, in_short, laptop_changes
 from srlib.training.restoration import METHODS, Pairs, RestorationRecipe, fit_restorer
 from srlib.training.segmentation import fit_segmenter, segment
-from srlib.training.stylegan import SynthesisRecipe, fit_stylegan, synthesise
+from srlib.training.stylegan import StyleGANTrainer, SynthesisRecipe, fit_stylegan, synthesise
 from srlib.training.supervised import fit_cnn, fit_supervised
 from srlib.training.validation import LIMITS, quality
 
