@@ -288,7 +288,7 @@ def test_the_command_learns_from_the_stack_itself(tmp_path, monkeypatch):
         ([str(source), str(tmp_path / "b.png"), "--n", "4"], "must end in"),
     ):
         done = run(*wrong)
-        assert done.exit_code == 1 and words in done.stderr
+        assert done.exit_code == 2 and words in done.stderr
 
 
 # Measures

@@ -127,7 +127,7 @@ def test_the_command_line(tmp_path, lr_path):
     assert done.exit_code == 0 and done.stdout == f"{out}\n"
     assert np.array_equal(read(out), WHOLE)
     done = run(cli.main, [*words, str(tmp_path / "no.tif"), str(out)])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert re.fullmatch("Error: there is no file .*: check the name.*\n", done.stderr)
 
 

@@ -736,7 +736,7 @@ def test_the_command_writes_weights_and_their_side_car(tmp_path, monkeypatch):
 def test_the_command_fails_in_one_sentence():
     command = [sys.executable, "-m", "srlib.cli", "train", "case99", "--profile", "smoke"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("Error: there is no case 'case99'")
     assert len(done.stderr.splitlines()) == 1
 

@@ -1,0 +1,5 @@
+"""``python -m srlib.cli``."""
+
+from srlib.cli import main
+
+main()
