@@ -112,7 +112,8 @@ def test_a_task_of_an_earlier_run_writes_nothing(interrupted, made):
     before = Journal(out.with_name(".journal-sr.zarr"), "another run")
     how = {"seed": 6, "tile": tile, "crop": 1}
     with pytest.raises(ValueError, match="taken over"):
-        streaming._make_there((0, (1, 1, 1)), lr_path, partial, model=net, how=how, journal=before)
+        item, rest = (0, (1, 1, 1)), {"model": net, "how": how, "journal": before}
+        streaming._make_there(item, lr_path, [0, 1, 2], partial, **rest)
     superres_to_file(net, lr_path, out, 5, tile)
     assert np.array_equal(read(out), WHOLE)
 

@@ -27,7 +27,7 @@ def depth(stack, out, n, axis, weights, save, steps, seed) -> None:
     import numpy as np
 
     from srlib import models, training
-    from srlib.data.io import check_output, open_volume
+    from srlib.data.io import check_output, read
     from srlib.inference.depth import restore_file
     from srlib.physics.sectioning import check_stack
 
@@ -39,7 +39,7 @@ def depth(stack, out, n, axis, weights, save, steps, seed) -> None:
             if getattr(model, "n", n) != n:
                 raise ValueError(f"{weights} is for n={model.n}, not {n}")
         else:
-            sections = open_volume(stack)
+            sections = read(stack).values
             check_stack(sections, n, axis)
             options = dict(axis=axis, out=unfinished, save_every=100)
             recipe = training.DepthRecipe(steps=steps)

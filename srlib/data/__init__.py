@@ -4,7 +4,15 @@ The public data sets themselves are :func:`srlib.datasets.load`.
 """
 
 from srlib.data.case import Case, majority_filter
-from srlib.data.io import encode_labels, find_file, open_volume, read_labels
+from srlib.data.io import (
+    as_phases,
+    encode_labels,
+    find_file,
+    phase_values,
+    read,
+    read_labels,
+    write,
+)
 from srlib.data.sampling import (
     check_images,
     most_mixed,
@@ -16,15 +24,18 @@ from srlib.data.sampling import (
 
 __all__ = [
     "Case",
+    "as_phases",
     "check_images",
     "encode_labels",
     "find_file",
     "majority_filter",
     "most_mixed",
     "one_hot",
-    "open_volume",
+    "phase_values",
+    "read",
     "read_labels",
     "sample_cubes",
     "sample_squares",
     "slice_volume",
+    "write",
 ]

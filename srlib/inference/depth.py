@@ -15,7 +15,6 @@ from torch import nn
 from tqdm.std import tqdm
 
 from srlib.data import io
-from srlib.data.io import open_volume
 from srlib.data.normalization import grey_limits
 from srlib.inference.journal import Journal
 from srlib.physics.sectioning import check_stack
@@ -120,7 +119,7 @@ def restore_file(
         ValueError: if the input does not fit, or a later run has taken over the same output.
         OSError: if the output cannot be written; what is done is kept for the next call.
     """
-    stack, path, out_path = open_volume(path), Path(path).resolve(), Path(out_path)
+    stack, path, out_path = io.read(path).values, Path(path).resolve(), Path(out_path)
     _check(model, stack, axis, planes)
     io.check_output(path, out_path)
     partial, noted = io.beside(out_path)

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
+import srlib
 from srlib.data import io
-from srlib.data.io import open_volume
 from srlib.inference import memory, tiling
 from srlib.inference.journal import Journal
 from srlib.physics.downsampling import exact_scale
@@ -31,6 +31,7 @@ def superres_to_file(
     crop: int = 1,
     progress: bool | None = None,
     client=None,
+    labels: list[float] | None = None,
 ) -> Path:
     """Super-resolve a volume on disk to another one; neither is ever in memory whole.
 
@@ -40,25 +41,31 @@ def superres_to_file(
 
     Args:
         model: Trained generator.
-        lr_path: Coarse phases 0..m-1, ``uint8``: an uncompressed TIFF or a zarr array.
-        out_path: ``.tif`` (BigTIFF where needed), or ``.zarr`` with a chunk for each tile; appears
-            only when complete. Phases ``uint8``, shape as
-            :func:`srlib.inference.tiling.output_shape` says.
+        lr_path: Coarse phases, a file as for :func:`srlib.data.io.read`.
+        out_path: A file as for :func:`srlib.data.io.write`, zarr with a chunk for each tile;
+            appears only when complete. Phases ``uint8``, shape as
+            :func:`srlib.inference.tiling.output_shape` says; the voxel size is that of the input
+            over the scale factor.
         seed, tile, crop: As in :func:`srlib.inference.tiling.tile_at`.
         progress: Show a bar, which starts at the tiles that are done; None for only when there is
             more than a moment's work.
         client: A ``dask.distributed.Client`` whose workers make the tiles of a ``.zarr`` output.
             They need srlib, and the files under the same paths.
+        labels: The value of each coarse phase in the file; None for 0, 1, 2 ... or as many values
+            as the model has coarse phases.
 
     Raises:
         ValueError: if the input does not fit, or a later run has taken over the same output.
         MemoryError: if a tile does not fit into memory.
         OSError: if the output cannot be written; what is done is kept for the next call.
     """
-    lr, lr_path, out_path = open_volume(lr_path), Path(lr_path).resolve(), Path(out_path)
-    tiling.check_volume(model, lr.shape, crop, tile)
-    tiling.check_memory(model, lr.shape, tile, crop, whole=False)
+    lr_path, out_path = Path(lr_path).absolute(), Path(out_path)
     _check_output(lr_path, out_path, client)
+    image = io.read(lr_path)
+    tiling.check_volume(model, image.values.shape, crop, tile)
+    tiling.check_memory(model, image.values.shape, tile, crop, whole=False)
+    labels = io.phase_values(image, model.n_lr) if labels is None else labels
+    lr = io.as_phases(image, labels).values
     how = {"seed": int(seed), "tile": memory.tile_edge(model, tile), "crop": int(crop)}
     partial, noted = io.beside(out_path)
     journal = Journal(noted, _key(model, lr, how))
@@ -69,13 +76,16 @@ def superres_to_file(
     left = [(number, corner) for number, corner in tiles if number not in journal.done]
     with io.finishing(out_path, partial, journal):
         if not journal.done:
-            io.create(partial, shape, int(exact_scale(model.scale_factor) * how["tile"]))
+            edge = int(exact_scale(model.scale_factor) * how["tile"])
+            sizes = fine_voxel_size(image.voxel_size, model.scale_factor)
+            io.create(partial, shape, edge, "u1", sizes, _description(model, how))
         out = io.reopen(partial, shape)
         rest = {"model": model, "how": how, "journal": journal}
         if client is None:
             work = (_make(item, lr=lr, out=out, **rest) for item in left)
         else:
-            work = _spread(client, left, lr_path=lr_path, out_path=partial, **rest)
+            files = {"lr_path": lr_path, "labels": labels, "out_path": partial}
+            work = _spread(client, left, **files, **rest)
         with contextlib.closing(work):
             done = len(tiles) - len(left)
             shown = tiling.bar(work, lr.shape, progress, initial=done, total=len(tiles))
@@ -83,10 +93,27 @@ def superres_to_file(
     return out_path
 
 
+def fine_voxel_size(
+    voxel_size: tuple[float | None, ...] | None, scale_factor: float
+) -> tuple[float | None, ...] | None:
+    """The voxel size of an output: that of the coarse volume over the scale factor."""
+    return voxel_size and tuple(size and size / scale_factor for size in voxel_size)
+
+
+def _description(model: nn.Module, how: dict) -> str:
+    """How an output was made, for the file itself."""
+    weights = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        weights.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    options = ", ".join(f"{name} {value}" for name, value in how.items())
+    return (
+        f"srlib {srlib.__version__} superres, scale factor {model.scale_factor}, model sha256 "
+        f"{weights.hexdigest()[:16]}, {options}"
+    )
+
+
 def _check_output(lr_path: Path, out_path: Path, client) -> None:
-    io.beside(out_path)
-    if out_path.resolve() == lr_path:
-        raise ValueError(f"{out_path} is the input itself: choose another name for the output")
+    io.check_output(lr_path, out_path)
     if client is not None and not hasattr(client, "scheduler_info"):
         raise ValueError(f"client must be a dask.distributed.Client, not {client!r}")
     if client is not None and out_path.suffix != ".zarr":
@@ -119,13 +146,14 @@ def _make(item: tuple, model: nn.Module, lr, out, how: dict, journal: Journal) -
     out[where] = labels
     if hasattr(out, "chunks"):
         index = tuple(w.start // n for w, n in zip(where, out.chunks, strict=True))
-        io.sync(out.store.root / out.metadata.encode_chunk_key(index))
+        io.sync(out.store.root / out.path / out.metadata.encode_chunk_key(index))
     return number
 
 
-def _make_there(item: tuple, lr_path: Path, out_path: Path, **rest) -> int:
+def _make_there(item: tuple, lr_path: Path, labels: list, out_path: Path, **rest) -> int:
     """The same on a worker of a Dask cluster, which opens the files itself."""
-    return _make(item, lr=open_volume(lr_path), out=io.reopen(out_path, ()), **rest)
+    lr = io.as_phases(io.read(lr_path), labels).values
+    return _make(item, lr=lr, out=io.reopen(out_path, ()), **rest)
 
 
 def _spread(client, left: list[tuple], model: nn.Module, **rest) -> Iterator[int]:
