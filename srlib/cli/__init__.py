@@ -6,6 +6,7 @@ The one place that joins training, inference and files.
 import click
 
 from srlib.cli.depth import depth
+from srlib.cli.inspect import inspect
 from srlib.cli.superres import superres
 from srlib.cli.train import train
 
@@ -16,5 +17,5 @@ def main() -> None:
     """Super-resolution of materials: coarse volumes made finer than they were measured."""
 
 
-for _command in (train, superres, depth):
+for _command in (inspect, train, superres, depth):
     main.add_command(_command)
