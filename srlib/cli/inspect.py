@@ -57,9 +57,9 @@ def _report(images: list, found: list, pair) -> list[str]:
     lines = []
     for k, (image, report) in enumerate(zip(images, found, strict=True)):
         role = "" if pair is None else ("coarse: ", "fine: ")[k > 0]
-        lines += [*_head(role, image, report), *_said(report.findings), ""]
+        lines += [*_head(role, image, report), *said(report.findings), ""]
     if pair is not None:
-        lines += ["together", *_said(pair.findings)]
+        lines += ["together", *said(pair.findings)]
         if pair.phase_map is not None:
             choice = ", ".join(f"{f} -> {row.index(1)}" for f, row in enumerate(pair.phase_map))
             scale = "?" if pair.scale_factor is None else f"{pair.scale_factor:g}"
@@ -90,7 +90,7 @@ def _head(role: str, image, report) -> list[str]:
     return lines
 
 
-def _said(findings: list) -> list[str]:
+def said(findings: list) -> list[str]:
     """Errors first, what is as it should be last."""
     order = ("error", "warning", "info")
     lines = []

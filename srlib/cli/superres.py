@@ -1,28 +1,174 @@
-"""``srlib superres``: a coarse volume made finer."""
+"""``srlib superres``: a coarse volume and a fine image to a fine volume, with a report."""
+
+import hashlib
+from pathlib import Path
 
 import click
 
 from srlib.cli.errors import one_sentence
+from srlib.cli.unfinished import unfinished
+
+
+def _numbers(kind: type):
+    """Turns ``0,85,170`` into numbers."""
+
+    def parse(context, option, text: str | None) -> list | None:
+        try:
+            return None if text is None else [kind(part) for part in text.split(",")]
+        except ValueError:
+            raise click.BadParameter(f"{text!r} should be numbers such as 0,1,2") from None
+
+    return parse
 
 
 @click.command()
-@click.argument("weights")
-@click.argument("lr")
-@click.argument("out")
+@click.argument("coarse")
+@click.argument("fine", nargs=-1)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), required=True, help="The fine volume."
+)
+@click.option("--model", "weights", help="Trained weights, for a further volume: no training.")
+@click.option("--scale-factor", type=float, help="Fine voxels per coarse voxel edge.")
+@click.option("--phase-map", callback=_numbers(int), help="Coarse phase of each fine one: 0,1,0.")
+@click.option("--mode", type=click.Choice(["blur", "nearest"]), help="How the coarse scan samples.")
+@click.option("--labels", callback=_numbers(float), help="Value of each coarse phase: 0,128,255.")
+@click.option("--fine-labels", callback=_numbers(float), help="The same for the fine images.")
+@click.option("--names", help="Of the fine phases: pore,metal,binder.")
+@click.option("--normals", callback=_numbers(int), help="Axis normal to each fine image: 0,1,2.")
+@click.option("--iterations", type=click.IntRange(1), default=1500, show_default=True)
+@click.option("--profile", default="laptop", show_default=True, help="smoke, laptop or full.")
+@click.option("--samples", type=click.IntRange(2), default=5, show_default=True, help="Of noise.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--tile", type=int, help="Coarse voxels an edge; 128 fine ones by default.")
-@click.option("--crop", default=1, show_default=True, help="Coarse voxels left out at each face.")
-def superres(weights, lr, out, seed, tile, crop) -> None:
-    """Super-resolve a volume on disk; the same command goes on after an interruption.
+@click.option(
+    "--tile", type=click.IntRange(1), help="Coarse voxels an edge; less takes less memory."
+)
+@click.option("--report/--no-report", default=True, show_default=True, help="Write OUT.html.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that are there.")
+@click.pass_context
+def superres(
+    context,
+    coarse,
+    fine,
+    out,
+    weights,
+    samples,
+    seed,
+    tile,
+    report,
+    overwrite,
+    iterations,
+    profile,
+    **given,
+) -> None:
+    """Make a COARSE volume finer, with a model learned from FINE images of the same material.
 
-    WEIGHTS is a .safetensors file or the name of shipped ones, LR an uncompressed .tif, or .zarr,
-    of coarse phases 0, 1, 2 ..., and OUT the result, .tif or .zarr.
+    What is not given is proposed from the files. The model is kept beside OUT, and a report in
+    HTML says how far to believe the volume. After an interruption the same command goes on.
     """
-    import torch
-
     from srlib import models
+    from srlib.data import io
     from srlib.inference.streaming import superres_to_file
+    from srlib.training import fit_superres
 
     with one_sentence():
-        model = models.load(weights).to("cuda" if torch.cuda.is_available() else "cpu")
-        click.echo(superres_to_file(model, lr, out, seed, tile, crop, progress=True))
+        io.check_output(coarse, out)
+        kept, page = (out.with_name(out.name + ending) for ending in (".safetensors", ".html"))
+        if not fine and not weights:
+            raise ValueError("name a fine image after the coarse volume, or a trained --model")
+        mine = _own_case(coarse, fine, given) if fine else None
+        outputs = [out] + [kept] * (not weights) + [page] * bool(report and mine)
+        with unfinished(context, outputs, overwrite):
+            if weights:
+                model = models.load(weights)
+                _check_model(model, mine)
+            else:
+                folder = _training_folder(mine, out, profile, seed, iterations)
+                model = fit_superres(mine.case, profile, seed, out=folder, iterations=iterations)
+                models.save(model, kept, model.meta)
+                click.echo(f"model: {kept}")
+            labels = mine.labels if mine else given["labels"]
+            superres_to_file(model, coarse, out, seed, tile, labels=labels)
+            click.echo(f"volume: {out}")
+            if report and mine:
+                _write_report(page, model, mine, out, samples, seed)
+                click.echo(f"report: {page}")
+        if not weights:
+            io.remove(folder)
+
+
+def _own_case(coarse, fine, given: dict):
+    """The case of the files, after saying what was found and proposed."""
+    from srlib.cli.inspect import said
+    from srlib.data.own_files import own_case
+
+    names = given["names"].split(",") if given["names"] else None
+    mine = own_case(
+        coarse,
+        fine,
+        given["scale_factor"],
+        labels=given["labels"],
+        fine_labels=given["fine_labels"],
+        phases=names,
+        phase_map=given["phase_map"],
+        mode=given["mode"],
+        normals=given["normals"],
+    )
+    case, rows = mine.case, mine.case.phase_map.argmax(1)
+    click.echo("\n".join(said(mine.pair.findings)))
+    pairs = ", ".join(f"{p} -> {case.lr_phases[k]}" for p, k in zip(case.phases, rows, strict=True))
+    click.echo(f"scale factor {case.scale_factor:g}, mode {case.mode}, phases {pairs}")
+    if mine.case.lr.shape != mine.coarse.values.shape:
+        click.echo(
+            f"trained on the {' x '.join(map(str, mine.case.lr.shape))} voxels in the middle"
+        )
+    return mine
+
+
+def _check_model(model, mine) -> None:
+    """Raise a ValueError if a model is for other phases or another scale factor."""
+    from srlib.inference.tiling import check_volume
+
+    check_volume(model, (9, 9, 9) if mine is None else mine.coarse.values.shape, 1, None)
+    if mine is None:
+        return
+    there = (float(model.scale_factor), model.n_lr)
+    wanted = (float(mine.case.scale_factor), len(mine.labels))
+    if there != wanted:
+        raise ValueError(
+            f"the model is for a scale factor of {there[0]:g} and {there[1]} coarse phases, the "
+            f"files have {wanted[0]:g} and {wanted[1]}: train one without --model"
+        )
+
+
+def _training_folder(mine, out: Path, profile: str, seed: int, iterations: int) -> Path:
+    """Where a training is kept until it is done; another name of the output finds it again."""
+    about = repr((mine.case.key(), profile, seed, iterations))
+    return out.absolute().with_name(f".training-{hashlib.sha256(about.encode()).hexdigest()[:12]}")
+
+
+def _write_report(page: Path, model, mine, out: Path, samples: int, seed: int) -> None:
+    """The report, on the part of the volume that belongs to the block that was trained on."""
+    from srlib.data.io import read
+    from srlib.inference.streaming import fine_voxel_size
+    from srlib.viz.report import report
+
+    scale = mine.case.scale_factor
+    part = tuple(slice(round(scale * b.start), round(scale * (b.stop - 2))) for b in mine.block)
+    volume, whole = read(out), mine.block == tuple(slice(0, n) for n in mine.coarse.values.shape)
+    inputs = {
+        "coarse volume": str(mine.coarse.path),
+        "values of its phases": ", ".join(f"{v:g}" for v in mine.labels),
+        "values of the fine phases": ", ".join(f"{v:g}" for v in mine.fine_labels),
+        "output": str(out),
+    }
+    inputs |= {f.kind: f.message for f in mine.pair.findings if f.severity == "warning"}
+    report(
+        page,
+        model,
+        mine.case,
+        volume.values if whole else volume.values[part],
+        voxel_size=fine_voxel_size(mine.coarse.voxel_size, scale),
+        inputs=inputs,
+        samples=samples,
+        seed=seed,
+    )
