@@ -14,7 +14,7 @@ book: $(STAMP)
 	@$(PY) -m book.build --profile $(PROFILE) $(CHAPTERS)
 
 test: $(STAMP)
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --no-loadscope-reorder
+	@SRLIB_COVERAGE=1 OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --no-loadscope-reorder
 
 acceptance: $(STAMP)
 	@$(PY) -m pytest -m slow

@@ -74,7 +74,14 @@ def trainings():
     for method in training.DEPTH_METHODS:
         yield f"depth {method}", training.fit_depth(stack, 4, method, 0, short, **CPU)
     style = training.SynthesisRecipe(
-        iterations=STEPS, batch=4, edge=16, latent=8, width=4, widest=8, check_every=20, span=20
+        iterations=STEPS,
+        batch=4,
+        edge=16,
+        latent=8,
+        width=4,
+        max_channels=8,
+        check_every=20,
+        span=20,
     )
     yield "StyleGAN2", training.fit_stylegan(cases["case3"].hr, 3, 0, style, **CPU)
     for name, case in cases.items():

@@ -66,6 +66,7 @@ SYSTEMS = {  # chapters of a system, and the one whose headline stands for it
     "InDI: scans restored in small steps": ("3", "32_indi_compare"),
     "rock: eight times finer, four minerals": ("4", "41_rock_x8"),
     "FIB-SEM: a stack learns its depth": ("5", "51_fibsem_tables"),
+    "files of your own, from inspection to a report": ("6", "61_your_data"),
 }
 
 

@@ -1,5 +1,7 @@
 """The case studies: the public files if they are there, else synthetic data with their truth."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -9,20 +11,20 @@ from srlib.physics.downsampling import downsample, simulate_lr
 from srlib.synthetic import microstructures
 
 SOURCES = ("auto", "real", "twin")
-_SOFC = dict(
+_SOFC: dict[str, Any] = dict(
     files=("SOFC_lr_input.tif", "SOFC_hr_input.tif"),
     scale_factor=4,
     mode="nearest",
     phases=["pore", "nickel", "ceramic"],
     lr_phases=["pore", "nickel", "ceramic"],
 )
-_CATHODE = dict(
+_CATHODE: dict[str, Any] = dict(
     scale_factor=4,
     phases=["pore", "active material", "binder"],
     lr_phases=["pore and binder", "active material"],
     phase_map=[[1, 0], [0, 1], [1, 0]],
 )
-_CASES = {
+_CASES: dict[str, dict[str, Any]] = {
     "case1": {**_CATHODE, "files": ("NMC_lr_input.tif", "large_slice_nmc.tif"), "voxel_nm": 400.0},
     "electrode": {**_CATHODE, "files": ("electrode.tiff",)},
     "case2": dict(
@@ -64,6 +66,24 @@ _CASES = {
 }
 
 
+def published_cubes(name: str) -> dict[str, np.ndarray] | None:
+    """What the authors of SuperRes measured in 256 cubes of a volume; None if it is not here.
+
+    Args:
+        name: ``"new_vol_1024"``, the truth of Case 1, or ``"generated_tif2"``, their output.
+
+    Returns:
+        Three columns each of ``volume_fractions``, ``interphase_areas`` and ``transport``, as of
+        :func:`srlib.metrics.cube_statistics`.
+    """
+    file = find_file(f"{name}.tiftau64-2.npy")
+    if file is None:
+        return None
+    fractions, areas, tortuosity = np.split(np.load(file), 3, axis=1)
+    found = {"volume_fractions": fractions, "interphase_areas": areas}
+    return found | {"transport": fractions / tortuosity}
+
+
 def load(name: str, source: str = "auto", seed: int = 0, edge: int = 256) -> Case:
     """A case study of the SuperRes paper.
 
@@ -84,6 +104,14 @@ def load(name: str, source: str = "auto", seed: int = 0, edge: int = 256) -> Cas
 
     Raises:
         ValueError: if the name is unknown, or the real files are asked for and missing.
+
+    Example:
+        >>> from srlib import datasets
+        >>> case = datasets.load("case3", source="twin", edge=64)
+        >>> case.phases, case.scale_factor
+        (['pore', 'nickel', 'ceramic'], 4)
+        >>> case.lr.shape, case.hr[0].shape, case.truth.shape
+        ((16, 16, 16), (256, 256), (64, 64, 64))
     """
     if name not in _CASES:
         raise ValueError(f"there is no case {name!r}: choose one of {', '.join(_CASES)}")
@@ -100,7 +128,7 @@ def load(name: str, source: str = "auto", seed: int = 0, edge: int = 256) -> Cas
             "set SRLIB_DATA to its folder, or use source='twin'"
         )
     if source != "twin" and None not in found:
-        parts = _real(name, [read_labels(path) for path in found], every)
+        parts = _real(name, [read_labels(path) for path in found if path], every)
         return Case(name=name, source="real", **parts, **spec)
     return Case(name=name, source="twin", **_twin(name, seed, edge), **spec)
 
@@ -114,7 +142,7 @@ def _real(name: str, arrays: list[np.ndarray], every: int) -> dict:
         lr, *images = arrays
         lr = lr[::every, ::every, ::every]
     parts: dict = {"lr": lr, "hr": images}
-    if name == "case4":
+    if name == "case4" and lr is not None:
         parts["fractions"] = as_in_the_scan(lr, images[0])
     if images[0].ndim == 3:  # a stack for each direction
         parts["hr"] = [image for stack in images for image in stack]

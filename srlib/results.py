@@ -12,7 +12,9 @@ import os
 import platform
 import re
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from numbers import Integral, Real
@@ -28,6 +30,44 @@ from srlib.storage import write_atomic
 
 _ROOT = Path(__file__).resolve().parent.parent
 _STATUS = ("status", "--porcelain", "-uno", "--", ".", ":(exclude)results", ":(exclude)weights")
+_IMPORTED = time.perf_counter()
+DATA = {"real": "Real data", "twin": "Synthetic twin data", "user": "Own data"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a chapter says of its run, in every caption and with its results.
+
+    Args:
+        notebook: Name of the notebook without its ending, e.g. ``"12_case3_fuel_cell"``.
+        profile: ``"smoke"``, ``"laptop"`` or ``"full"``.
+        source: ``"real"`` or ``"twin"``.
+        seed: The seed, or the seeds when the values pool several runs.
+        out_dir: Folder of the results.
+        start: Of the clock ``time.perf_counter``; by default the imports, a chapter's first cell.
+    """
+
+    notebook: str
+    profile: str
+    source: str
+    seed: int | Sequence[int]
+    out_dir: str | Path
+    start: float = _IMPORTED
+
+    def provenance(self, **other: Any) -> str:
+        """The sentence that ends a caption: :func:`provenance` of this run.
+
+        Args:
+            other: What is another for this figure: ``source``, ``profile``, ``seed``; ``trained``.
+        """
+        own = {"source": self.source, "profile": self.profile, "seed": self.seed}
+        return provenance(**own | other)
+
+    def write(self, values: Mapping[str, Any]) -> Path:
+        """Write the results, as :func:`write` does; the seconds are those since ``start``."""
+        seconds = time.perf_counter() - self.start
+        own: dict[str, Any] = {"profile": self.profile, "source": self.source, "seed": self.seed}
+        return write(self.notebook, values, **own, seconds=seconds, out_dir=self.out_dir)
 
 
 def write(
@@ -88,6 +128,39 @@ def write(
     return write_atomic(Path(out_dir) / f"{notebook}.json", text.encode())
 
 
+def provenance(
+    *,
+    source: str,
+    profile: str | None = None,
+    seed: int | Sequence[int] | None = None,
+    trained: str | None = None,
+) -> str:
+    """The sentence that ends a caption: which data, profile, seed and device.
+
+    The device is that of this process; it is never given.
+
+    Args:
+        source: ``"real"``, ``"twin"`` or ``"user"``.
+        profile: ``"smoke"``, ``"laptop"`` or ``"full"``, or ``"study"`` for a study's.
+        seed: One seed, or several.
+        trained: Where the trainings of a study ran, of :func:`devices`, if its
+            stored numbers are drawn; then this process counts for nothing.
+
+    Raises:
+        ValueError: if ``source`` is none of these.
+    """
+    if source not in DATA:
+        raise ValueError(f"source={source!r} should be 'real', 'twin' or 'user'.")
+    parts = [DATA[source]]
+    if profile:
+        parts.append(f"profile {profile}")
+    if seed is not None:
+        seeds = [int(one) for one in np.atleast_1d(seed)]
+        parts.append(f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
+    parts.append(f"trained on {trained}" if trained else f"device {device()}")
+    return "; ".join(parts) + "."
+
+
 def read(path: str | Path) -> dict[str, Any]:
     """Read a file made by :func:`write`.
 
@@ -99,6 +172,15 @@ def read(path: str | Path) -> dict[str, Any]:
 
     Raises:
         ValueError: if the file is missing or is not a result file.
+
+    Example:
+        >>> import tempfile
+        >>> from srlib import results
+        >>> about = dict(profile="smoke", source="twin", seed=0, seconds=1.5)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = results.write("mine", {"porosity": 0.25}, out_dir=folder, **about)
+        ...     results.read(path)["values"]
+        {'porosity': 0.25}
     """
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -130,7 +212,7 @@ def study(
 
 
 def devices(runs: Mapping[str, Sequence[dict]]) -> str:
-    """Where the trainings of a study ran, for ``viz.provenance``: e.g. ``"cpu and cuda"``."""
+    """Where the trainings of a study ran, for :func:`provenance`: e.g. ``"cpu and cuda"``."""
     return " and ".join(sorted({run["device"] for found in runs.values() for run in found}))
 
 
@@ -168,6 +250,14 @@ def summary(rows: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, dict
     }
 
 
+def pooled(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """Mean and standard deviation of each measure over runs, the number alone if there is one."""
+    if len(rows) == 1:
+        return dict(rows[0])
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return {name: (np.mean(column), np.std(column)) for name, column in columns.items()}
+
+
 def spread(values: Any) -> str:
     """Mean and sample standard deviation as text, e.g. ``"0.0103 ± 0.0012"``.
 
@@ -179,6 +269,13 @@ def spread(values: Any) -> str:
 
     Raises:
         ValueError: if there is no number, or one is NaN or infinite.
+
+    Example:
+        >>> from srlib import results
+        >>> results.spread([0.010, 0.012, 0.009])
+        '0.0103 ± 0.0015'
+        >>> results.spread(0.0123456)
+        '0.0123'
     """
     array = np.asarray(values, dtype=float).ravel()
     if array.size == 0 or not np.isfinite(array).all():
@@ -197,7 +294,13 @@ def plus_minus(mean: float, deviation: float) -> str:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number with ``digits`` significant digits, in plain decimals between 1e-4 and 1e6."""
+    """A number with ``digits`` significant digits, in plain decimals between 1e-4 and 1e6.
+
+    Example:
+        >>> from srlib import results
+        >>> [results.number(x) for x in (1234.5, 0.012345, 1.2e-6, 7, float("nan"))]
+        ['1234', '0.0123', '1.20e-06', '7', '–']
+    """
     if not math.isfinite(value):
         return "–" if math.isnan(value) else "∞" if value > 0 else "-∞"
     if isinstance(value, Integral) or value == 0:

@@ -6,6 +6,7 @@ import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import measured
 import pytest
 
 from book import build, run
@@ -89,12 +90,18 @@ def book(executed: dict[str, run.Row]) -> Path:
         pytest.fail(str(error), pytrace=False)
 
 
+def pytest_sessionfinish() -> None:
+    measured.finish()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Close with a line that says how many tests passed, failed and were skipped."""
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if reporter is None or config.option.collectonly or "PYTEST_XDIST_WORKER" in os.environ:
         return
+    if measured.running:
+        print(measured.line())
     counts = {name: len(reporter.stats.get(name, [])) for name in reporter.stats}
     failed = counts.get("failed", 0) + counts.get("error", 0)
     line = f"{counts.get('passed', 0)} passed, {failed} failed"

@@ -11,24 +11,20 @@ class StubbornServer:
     """Serves ``files`` (path -> bytes); ``habits`` (path -> list of words) makes it stubborn.
 
     Each request to a path uses up the first habit of its list; the last one stays. Habits:
-    ``ok`` (knows ranges), ``no range``, ``drop N`` and ``stall N`` (after N bytes of the body),
-    ``silent`` (no answer), ``trickle``, ``wrong``, ``short``, ``endless``, ``other range``,
-    ``to PATH`` (redirect) and a status such as ``404``.
+    ``ok``, ``drop N`` and ``stall N`` (after N bytes of the body), ``silent`` (no answer),
+    ``trickle``, ``wrong``, ``short``, ``endless``, ``to PATH`` (redirect) and a status such as
+    ``404``.
     """
 
     def __init__(self):
         self.files: dict[str, bytes] = {}
         self.habits: dict[str, list[str]] = {}
-        self.seen: list[tuple[str, str | None]] = []
+        self.seen: list[str] = []
         self.closing = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def ranges(self, path: str) -> list[str | None]:
-        """The Range header of every request to ``path`` so far."""
-        return [asked for where, asked in self.seen if where == path]
 
     def close(self) -> None:
         self.closing.set()
@@ -47,16 +43,15 @@ class StubbornServer:
             def do_GET(self):
                 self.close_connection = True
                 path = self.path.partition("?")[0]
-                asked = self.headers.get("Range")
-                stubborn.seen.append((path, asked))
+                stubborn.seen.append(path)
                 habits = stubborn.habits.get(path, ["ok"])
                 habit, _, detail = (habits.pop(0) if len(habits) > 1 else habits[0]).partition(" ")
                 try:
-                    self.answer(habit, detail, stubborn.files.get(path), asked)
+                    self.answer(habit, detail, stubborn.files.get(path))
                 except (BrokenPipeError, ConnectionResetError):
                     pass
 
-            def answer(self, habit, detail, content, asked):
+            def answer(self, habit, detail, content):
                 if habit == "silent":
                     stubborn.closing.wait()
                 elif habit == "to":
@@ -69,25 +64,14 @@ class StubbornServer:
                     while not stubborn.closing.is_set():
                         self.wfile.write(bytes(8192))
                 else:
-                    self.send_file(habit, detail, content, asked)
+                    self.send_file(habit, detail, content)
 
-            def send_file(self, habit, detail, content, asked):
+            def send_file(self, habit, detail, content):
                 if habit == "wrong":
                     content = bytes(byte ^ 1 for byte in content)
                 elif habit == "short":
                     content = b"<html>please log in</html>"
-                start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-                if habit in ("no", "short") or not asked:
-                    self.head(200, len(content))
-                elif start >= len(content):
-                    return self.head(416, 0)
-                else:
-                    content = content[start:]
-                    shown = start + 1000 if habit == "other" else start
-                    end = start + len(content)
-                    self.head(
-                        206, len(content), **{"Content-Range": f"bytes {shown}-{end - 1}/{end}"}
-                    )
+                self.head(200, len(content))
                 if habit == "trickle":
                     for byte in content:
                         self.wfile.write(bytes([byte]))

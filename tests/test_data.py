@@ -400,3 +400,13 @@ def test_p1h_p1i_real_cathode_of_two_microscopes():
     assert case.hr[0].shape == (628, 758)
     fractions = metrics.volume_fractions(case.hr[0])
     assert fractions == pytest.approx([0.144, 0.583, 0.274], abs=6e-4)
+
+
+def test_cubes_of_the_authors_hold_fractions_areas_and_tortuosity(tmp_path, monkeypatch):
+    monkeypatch.setenv("SRLIB_DATA", str(tmp_path))
+    assert datasets.published_cubes("a_volume") is None
+    row = [0.5, 0.3, 0.2, 0.01, 0.02, 0.03, 2.0, 3.0, 4.0]
+    np.save(tmp_path / "a_volume.tiftau64-2.npy", np.array([row, row]))
+    found = datasets.published_cubes("a_volume")
+    assert found["interphase_areas"][1] == pytest.approx([0.01, 0.02, 0.03])
+    assert found["transport"][0] == pytest.approx([0.25, 0.1, 0.05])

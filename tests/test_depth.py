@@ -170,7 +170,6 @@ def test_a_short_training_beats_interpolation_on_planes_not_seen():
 
 
 FEW = np.random.default_rng(0).integers(0, 255, (6, 24, 24)).astype(np.uint8)
-HOLED = np.where(FEW > 250, np.nan, FEW.astype(float))
 
 
 @pytest.mark.parametrize(
@@ -178,15 +177,18 @@ HOLED = np.where(FEW > 250, np.nan, FEW.astype(float))
     [
         (lambda: training.fit_depth(FEW, 4, "GAN"), "choose of SRGAN"),
         (lambda: training.fit_depth(FEW, 0), "2 to 32"),
-        (lambda: training.fit_depth(FEW, 4), "fit into sections of 24 x 24"),
+        (
+            lambda: training.fit_depth(FEW, 4, recipe=replace(SMALL, tile=28)),
+            "fit into sections of 24 x 24",
+        ),
         (lambda: training.fit_depth(FEW, 4, recipe=replace(SMALL, steps=0)), "1 or more"),
         (lambda: training.fit_depth(FEW, 3, recipe=SMALL), "multiple of n=3"),
         (lambda: training.fit_depth(FEW[0], 4), "three axes"),
-        (lambda: training.fit_depth(HOLED, 4, recipe=SMALL), "NaN"),
+        (lambda: training.fit_depth(np.nan * FEW, 4, recipe=SMALL), "NaN"),
         (lambda: training.fit_depth(0 * FEW, 4, recipe=SMALL), "one grey value only"),
         (lambda: depth.restore(torch.nn.Identity(), FEW), "restores no depth"),
         (lambda: depth.restore(network(), FEW, planes="xy"), "should be one of"),
-        (lambda: depth.restore(network(), HOLED), "NaN"),
+        (lambda: depth.restore(network(), np.nan * FEW), "NaN"),
         (lambda: depth.restore(network(), FEW, axis=5), "0, 1 or 2"),
         (lambda: models.DepthGenerator(1), "2 or more"),
     ],
@@ -241,22 +243,22 @@ def test_an_interrupted_call_goes_on(tmp_path, monkeypatch):
     stack = np.random.default_rng(1).integers(0, 255, (20, 16, 16)).astype(np.uint8)
     tifffile.imwrite(source, stack)
     monkeypatch.setattr(depth, "SLAB", 4 * 16 * 16 * 4)
-    restore, calls = depth.restore, []
+    restore_part, calls = depth.restore_part, []
 
     def dying(*args, **kwargs):
         calls.append(1)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return restore(*args, **kwargs)
+        return restore_part(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(depth, "restore", dying)
+        patch.setattr(depth, "restore_part", dying)
         with pytest.raises(KeyboardInterrupt):
             depth.restore_file(model, source, target, progress=False)
         assert not target.exists()
         depth.restore_file(model, source, target, progress=False)
     assert len(calls) == 4 + 2, "three of five slabs were done"
-    assert np.array_equal(tifffile.imread(target), restore(model, stack))
+    assert np.array_equal(tifffile.imread(target), depth.restore(model, stack))
 
 
 def test_the_command_learns_from_the_stack_itself(tmp_path, monkeypatch):
@@ -269,9 +271,9 @@ def test_the_command_learns_from_the_stack_itself(tmp_path, monkeypatch):
     def run(*words: str):
         return CliRunner().invoke(cli.main, ["depth", *words])
 
-    done = run(str(source), str(target), *words)
+    done = run(str(source), "-o", str(target), *words)
     assert done.exit_code == 0 and str(target) in done.stdout
-    again = run(str(source), str(tmp_path / "again.tif"), "--n", "4", "--weights", str(saved))
+    again = run(str(source), "-o", str(tmp_path / "again.tif"), "--n", "4", "--model", str(saved))
     assert again.exit_code == 0
     assert (tmp_path / "again.tif").read_bytes() == target.read_bytes()
     assert tifffile.imread(target).shape == (32, 64, 64)
@@ -282,10 +284,13 @@ def test_the_command_learns_from_the_stack_itself(tmp_path, monkeypatch):
         saved.name,
     }
     for wrong, words in (
-        ([str(target), str(tmp_path / "b.tif"), "--n", "1"], "2 to 32"),
-        ([str(tmp_path / "none.tif"), str(target), "--n", "2"], "there is no file"),
-        ([str(source), str(source), "--n", "4"], "is the input itself"),
-        ([str(source), str(tmp_path / "b.png"), "--n", "4"], "must end in"),
+        ([str(target), "-o", str(tmp_path / "b.tif"), "--n", "1"], "2 to 32"),
+        (
+            [str(tmp_path / "none.tif"), "-o", str(tmp_path / "b.tif"), "--n", "2"],
+            "there is no file",
+        ),
+        ([str(source), "-o", str(source), "--n", "4"], "is the input itself"),
+        ([str(source), "-o", str(tmp_path / "b.png"), "--n", "4"], "must end in"),
     ):
         done = run(*wrong)
         assert done.exit_code == 2 and words in done.stderr

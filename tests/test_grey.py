@@ -102,6 +102,15 @@ def test_in27_blur_and_shift_lose_features():
     assert image_quality.sift_matches(np.zeros_like(image), image) == 0
 
 
+def test_middle_band_is_the_mean_of_the_images():
+    image = np.random.default_rng(4).standard_normal((64, 64))
+    mask = np.ones((64, 64), bool)
+    soft = gaussian_filter(image, 2)
+    both = [image_quality.band_power(x, image, mask)[0] for x in (soft, 2 * soft)]
+    found = image_quality.middle_band([soft, 2 * soft], [image, image], mask)
+    assert both[1] == pytest.approx(4 * both[0]) and found == pytest.approx(np.mean(both))
+
+
 def test_band_power_is_that_of_the_amplitude():
     image = texture()
     assert image_quality.band_power(image, image) == pytest.approx((1, 1))

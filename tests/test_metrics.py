@@ -293,6 +293,14 @@ def test_me08_counts_voxels_not_chords() -> None:
     assert not metrics.chord_lengths(line, 2, 1).any()
 
 
+def test_me08_mean_chord_counts_chords_not_voxels() -> None:
+    line = np.array([[1, 0, 1, 1, 1, 0, 0, 1, 1]])
+    assert metrics.mean_chord(line, 1, 1) == pytest.approx(2)
+    assert metrics.mean_chord(line, 1, 1, border="drop") == pytest.approx(3)
+    assert metrics.mean_chord(line, 1, 0) == pytest.approx(1)
+    assert metrics.mean_chord(line, 2, 1) == 0
+
+
 def test_me08_agrees_with_porespy() -> None:
     import porespy
 
@@ -618,9 +626,38 @@ def test_thin_parts_refuse_what_is_no_block(given):
 
 
 def test_errors_percent_names_phases_and_pairs_with_their_signs():
-    found = {"vf_error": np.array([0.1, -0.2]), "area_error": {(0, 1): 0.05}}
-    named = metrics.errors_percent(found, ["pore", "solid"])
-    assert named == pytest.approx({"pore %": 10, "solid %": -20, "pore/solid %": 5})
+    few, many = (np.zeros((4, 5, 10), np.uint8) for _ in range(2))
+    few[:, :, 7:], many[:, :, 5:] = 1, 1
+    many[:, :, 9] = 0
+    how = dict(phases=["pore", "solid"], max_lag=3)
+    named = metrics.errors_percent(many, few, **how)
+    assert named == pytest.approx({"pore %": -100 / 7, "solid %": 100 / 3, "pore/solid %": 100})
+    found = metrics.compare(many, few, 3)["s2_mean"]
+    assert metrics.errors_percent(many, few, **how, two_point=True) == named | {"two-point": found}
+
+
+def test_cube_means_are_named_by_phase_and_pair():
+    found = {
+        "volume_fractions": np.array([[0.2, 0.8], [0.4, 0.6]]),
+        "interphase_areas": np.array([[0.1], [0.3]]),
+        "transport": np.array([[[0.0, 0.5]], [[0.2, 0.7]]]),  # along one axis
+    }
+    wanted = {"pore": 0.3, "solid": 0.7, "pore/solid": 0.2}
+    wanted |= {"transport, pore": 0.1, "transport, solid": 0.6}
+    assert metrics.cube_means(found, ["pore", "solid"]) == pytest.approx(wanted)
+
+
+def test_depth_scores_by_hand():
+    truth = np.zeros((8, 8, 8), np.uint8)
+    truth[:4] = 200
+    lower = truth.copy()
+    lower[4] = 200  # a plane more of solid: the surface is as large
+    found = metrics.depth_scores(lower - 0.4, truth, 100)
+    assert found["dB"] == pytest.approx(20 * np.log10(255 / 200 * 8**0.5))
+    assert found["flipped %"] == pytest.approx(12.5)
+    assert found["surface %"] == pytest.approx(0, abs=1e-6)
+    lower[4, :, 4:] = 0
+    assert metrics.depth_scores(lower, truth, 100)["surface %"] > 5
 
 
 def test_cs14_descriptors_of_two_phases_are_complements_and_know_their_axis():

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srlib import viz
+from srlib import results, viz
 from srlib.viz import fields
-from srlib.viz.viewer import Sprite
+from srlib.viz.viewer import _label_sheet
 
 PHASES = ["pore", "nickel", "ceramic"]
 VOID = {"img", "input", "br"}
@@ -60,7 +60,7 @@ def test_show_gives_alternative_text_caption_anchor_and_file(shown, tmp_path):
     import matplotlib.pyplot as plt
 
     figure, _ = viz.new_figure(height=2, width=3)
-    viz.show(figure, 'Pores < 5 "px"', "Real & twin.", "io", tmp_path / "new")
+    viz.show(figure, 'Pores < 5 "px"', "Real & twin.", file=tmp_path / "new" / "io.png")
     page = Page(shown[0]._repr_html_())
     assert [tag for tag, _ in page.tags] == ["figure", "img", "figcaption"]
     (_, anchor), (_, image), _ = page.tags
@@ -81,7 +81,7 @@ def test_show_gives_alternative_text_caption_anchor_and_file(shown, tmp_path):
     [
         ({"alt": " "}, "Give alt"),
         ({"alt": "a", "name": "a/b"}, "letters, digits"),
-        ({"alt": "a", "folder": "x"}, "Give name as well"),
+        ({"alt": "a", "file": "x/a b.png"}, "letters, digits"),
     ],
 )
 def test_show_refuses_a_figure_without_text_or_name(shown, options, words):
@@ -94,36 +94,26 @@ def test_show_refuses_a_figure_without_text_or_name(shown, options, words):
 def test_show_says_when_it_cannot_save(shown, tmp_path):
     (tmp_path / "file").write_text("in the way")
     figure, _ = viz.new_figure()
-    with pytest.raises(ValueError, match="Cannot save a figure"):
-        viz.show(figure, "a", name="b", folder=tmp_path / "file")
+    with pytest.raises(ValueError, match="Cannot save a figure as"):
+        viz.show(figure, "a", file=tmp_path / "file" / "b.png")
 
 
 def test_a_run_stands_beside_the_stored_one(tmp_path):
     keys = {"area": "scores/ours/area", "new": "new"}
     values = {"scores": {"ours": {"area": 0.25}}, "new": 3}
-    how = dict(source="twin", profile="laptop", folder=tmp_path)
-    alone = repr(viz.beside(values, "12_a", keys, **how))
+    run = results.Run("12_a", "laptop", "twin", 0, tmp_path)
+    alone = repr(viz.beside(values, keys, run, tmp_path))
     assert "synthetic twin data, profile laptop\t0.250\t3" in alone and "stored run" not in alone
     record = {"values": {"scores": {"ours": {"area": 0.125}}}, "source": "real", "profile": "full"}
     record |= {"date": "2026-11-30T10:00:00+00:00", "device": "H100", "seconds": 1234.5}
     (tmp_path / "12_a.json").write_text(json.dumps(record))
-    both = repr(viz.beside(values, "12_a", keys, **how))
+    both = repr(viz.beside(values, keys, run, tmp_path))
     line = (
         "stored run of 2026-11-30: real data, the full profile of that day, 1234 s on H100\t0.125"
     )
     assert line in both
     with pytest.raises(ValueError, match="has none of gone"):
-        viz.beside(values, "12_a", {"x": "gone"}, **how)
-
-
-def test_provenance_names_data_profile_seeds_and_device():
-    text = viz.provenance(source="twin", profile="laptop", seed=[0, 1])
-    assert text == "Synthetic twin data; profile laptop; seeds 0, 1; device cpu."
-    assert viz.provenance(source="real", seed=np.int64(4)) == "Real data; seed 4; device cpu."
-    stored = viz.provenance(source="real", profile="study", trained="H100")
-    assert stored == "Real data; profile study; trained on H100."
-    with pytest.raises(ValueError, match="should be 'real', 'twin' or 'user'"):
-        viz.provenance(source="auto")
+        viz.beside(values, {"x": "gone"}, run, tmp_path)
 
 
 def test_table_marks_the_best_of_each_column():
@@ -142,6 +132,9 @@ def test_table_marks_the_best_of_each_column():
     assert re.findall(r"<strong>(.*?)</strong>", nearest.html) == ["1.05"]
     largest = viz.table(rows, ["tpb"], best={"tpb": "max"})
     assert re.findall(r"<strong>(.*?)</strong>", largest.html) == ["1.10"]
+    turned = viz.table(rows, ["tpb", "area"], turned=True, best={"ours": "min"}, corner="number")
+    assert repr(turned).splitlines()[:2] == ["number\tours\tnearest\tpaper", "tpb\t0.980\t1.10\t"]
+    assert re.findall(r"<strong>(.*?)</strong>", turned.html) == ["0.0103 ± 0.0012"]
 
 
 @pytest.mark.parametrize(
@@ -158,16 +151,16 @@ def test_table_refuses_what_it_cannot_rank(rows, best, words):
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_every_tile_of_a_sprite_is_the_slice_of_its_step(axis):
+def test_every_tile_of_a_sheet_is_the_slice_of_its_step(axis):
     labels = volume(5, 7, 6)
     positions = (np.arange(11) + 0.5) / 11
-    sprite = Sprite(labels, fields.palette(PHASES), axis, positions)
-    sheet, colours = png_labels(sprite.png)
+    sheet = _label_sheet(labels, fields.palette(PHASES), axis, positions)
+    picture, colours = png_labels(sheet.file)
     assert colours[:3].tolist() == fields.palette(PHASES).tolist()
-    height, width = sprite.tile
-    for position, frame in zip(positions, sprite.frames, strict=True):
-        row, column = divmod(frame, sprite.columns)
-        tile = sheet[row * height : (row + 1) * height, column * width : (column + 1) * width]
+    height, width = sheet.tile
+    for position, frame in zip(positions, sheet.frames, strict=True):
+        row, column = divmod(frame, sheet.columns)
+        tile = picture[row * height : (row + 1) * height, column * width : (column + 1) * width]
         assert (tile == viz.slice_at(labels, axis, position)).all()
 
 
@@ -208,10 +201,10 @@ def test_viewer_cuts_every_volume_to_the_field_of_the_output():
     viewer = viz.slice_viewer(
         {"lr": truth[::4, ::4, ::4], "truth": truth, "sr": output}, PHASES, scale_factor=4
     )
-    assert viewer.depth == 16
-    assert viewer.sprites["truth"].png == viewer.sprites["sr"].png
-    assert viewer.sprites["lr"].tile == (3, 2)
-    assert viewer.sprites["lr"].frames == [k // 4 for k in range(16)]
+    assert len(viewer.sheets["sr"].frames) == 16
+    assert viewer.sheets["truth"].file == viewer.sheets["sr"].file
+    assert viewer.sheets["lr"].tile == (3, 2)
+    assert viewer.sheets["lr"].frames == [k // 4 for k in range(16)]
 
 
 def test_viewer_has_a_scale_bar_and_a_caption():
@@ -224,16 +217,21 @@ def test_viewer_has_a_scale_bar_and_a_caption():
     assert "20 px" in viz.slice_viewer({"a": labels}, PHASES)._repr_html_()
 
 
+def slices(viewer):
+    ((_, names, _),) = viewer.sliders
+    return [int(name.split()[1]) - 1 for name in names]
+
+
 def test_viewer_keeps_to_its_weight_by_showing_fewer_slices():
     labels = {"a": volume(40, 64, 64)}
     whole = viz.slice_viewer(labels, PHASES)
-    assert len(whole.slices) == 40
+    assert len(slices(whole)) == 40
     light = viz.slice_viewer(labels, PHASES, max_bytes=30_000)
     assert len(light._repr_html_()) <= 30_000 < len(whole._repr_html_())
-    assert 4 <= len(light.slices) < 40
-    assert np.ptp(np.diff(light.slices)) <= 1
-    step = 40 / len(light.slices)
-    assert light.slices[0] < step and light.slices[-1] >= 40 - step
+    assert 4 <= len(slices(light)) < 40
+    assert np.ptp(np.diff(slices(light))) <= 1
+    step = 40 / len(slices(light))
+    assert slices(light)[0] < step and slices(light)[-1] >= 40 - step
     with pytest.raises(ValueError, match="crop the volumes"):
         viz.slice_viewer(labels, PHASES, max_bytes=9_000)
 

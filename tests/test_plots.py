@@ -159,7 +159,9 @@ def test_training_draws_records_targets_gate_and_rule():
     ]
     targets = {"volume_fractions": [0.31, 0.32, 0.37], "interphase_areas": {(0, 1): 0.15, (0, 2): 1,
                (1, 2): 2}}  # fmt: skip
-    figure = viz.training(history, PHASES, targets=targets, stop=0.015, chosen=20)
+    figure = viz.training(
+        {"history": history, "best_iteration": 20}, PHASES, targets=targets, stop=0.015
+    )
     gap, voxel, error, fractions, areas, signs = figure.axes
     assert gap.lines[0].get_xydata().tolist() == [[0, 3], [10, 2]]
     assert voxel.lines[0].get_xydata().tolist() == [[0, 0.1], [20, 0.004]]
@@ -180,7 +182,7 @@ def test_training_without_a_coarse_volume_shows_the_two_point_error_instead_of_t
     zeros = dict.fromkeys(("voxelwise", "anchored", "content"), 0.0)
     rest = {"gap": 1.0, "stop": 0.3, "imprint": 0.1, **zeros}
     history = [{"iteration": i, "s2": s, **rest} for i, s in ((0, 0.2), (10, 0.05))]
-    figure = viz.training(history, PHASES)
+    figure = viz.training({"history": history}, PHASES)
     gap, voxel, *_ = figure.axes
     assert [line.get_label() for line in gap.lines] == ["critic gap"]
     (line,) = voxel.lines
@@ -191,7 +193,7 @@ def test_training_without_a_coarse_volume_shows_the_two_point_error_instead_of_t
 @pytest.mark.parametrize("history", [[], [{"gap": 1.0}]])
 def test_training_needs_iterations(history):
     with pytest.raises(ValueError, match="each with its 'iteration'"):
-        viz.training(history, PHASES)
+        viz.training({"history": history}, PHASES)
 
 
 def test_spectra_put_a_wave_of_known_length_at_its_frequency():

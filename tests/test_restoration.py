@@ -196,7 +196,7 @@ def test_in16_a_training_learns_to_undo_a_known_damage():
     hq = slices(8)
     pairs = training.Pairs(0.5 * hq, hq, np.ones((48, 48), bool))
     recipe = training.RestorationRecipe(
-        steps=150, crop=32, batch=4, width=8, rate=2e-3, average=0.9
+        steps=150, crop=32, batch=4, width=8, rate=2e-3, ema_decay=0.9
     )
     for method, steps in (("InDI", 4), ("CNN", 1)):
         model = training.fit_restorer(pairs, method, 0, recipe, "cpu", progress=False)
@@ -312,7 +312,7 @@ def test_in31_a_diffusion_learns_to_undo_a_known_damage():
     hq = np.clip(0.5 * hq / hq.std(), -1, 1)
     pairs = training.Pairs(0.3 * hq, hq, np.ones((48, 48), bool))
     recipe = training.RestorationRecipe(
-        steps=500, crop=32, batch=8, width=8, rate=3e-3, average=0.9
+        steps=500, crop=32, batch=8, width=8, rate=3e-3, ema_decay=0.9
     )
     model = training.fit_diffusion(pairs, 0, recipe, "cpu", progress=False)
     error = np.abs(restoration.diffuse(model, 0.3 * hq, 32) - hq).mean()

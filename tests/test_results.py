@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -153,6 +154,37 @@ def test_commit_names_the_checkout_and_its_changes(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "_ROOT", root / "site-packages")
     (root / "site-packages").mkdir()
     assert results.commit() == "unknown"
+
+
+def test_provenance_names_data_profile_seeds_and_device():
+    text = results.provenance(source="twin", profile="laptop", seed=[0, 1])
+    assert text == "Synthetic twin data; profile laptop; seeds 0, 1; device cpu."
+    assert results.provenance(source="real", seed=np.int64(4)) == "Real data; seed 4; device cpu."
+    stored = results.provenance(source="real", profile="study", trained="H100")
+    assert stored == "Real data; profile study; trained on H100."
+    with pytest.raises(ValueError, match="should be 'real', 'twin' or 'user'"):
+        results.provenance(source="auto")
+
+
+def test_a_run_says_the_same_in_captions_and_file(tmp_path):
+    how = {"profile": "smoke", "source": "twin", "seed": [0, 1]}
+    run = results.Run("12_a", **how, out_dir=tmp_path, start=time.perf_counter() - 100)
+    assert run.provenance() == results.provenance(**how)
+    other = run.provenance(seed=5, source="real", profile=None)
+    assert other == "Real data; seed 5; device cpu."
+    stored = run.provenance(profile="study", trained="H100")
+    assert stored == results.provenance(**how | {"profile": "study"}, trained="H100")
+    record = results.read(run.write({"x": 2}))
+    assert {key: record[key] for key in how} == how
+    assert record["notebook"] == "12_a" and record["values"] == {"x": 2}
+    assert 100 < record["seconds"] < 110
+    assert results.Run("b", **how, out_dir=tmp_path).start < time.perf_counter()
+
+
+def test_runs_are_pooled_and_one_stays_as_it_is():
+    rows = [{"a": 1, "b": 0.5}, {"a": 5, "b": 0.5}]
+    assert results.pooled(rows) == {"a": (3, 2), "b": (0.5, 0)}
+    assert results.pooled(rows[:1]) == {"a": 1, "b": 0.5}
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,25 @@ def test_sy6_slabs_fit_without_a_step():
     assert np.allclose(np.concatenate(halves), whole, atol=1e-5)
 
 
+def test_the_rarest_slice_shows_all_classes():
+    labels = np.zeros((5, 4, 4), np.uint8)
+    labels[1, :, 1:] = [1, 2, 3]
+    labels[3, 0] = [0, 1, 2, 3]
+    labels[4, :2], labels[4, 2:] = 1, 2
+    assert sandstone.rarest_slice(labels) == 1
+    assert sandstone.rarest_slice(labels[2:]) == 1
+
+
+def test_small_pores_lie_in_the_minerals_that_surround_them():
+    labels = np.full((20, 20, 20), 1, np.uint8)
+    labels[:9, :9, :9] = 0  # larger than a coarse voxel
+    labels[15, 15, 15] = 0
+    labels[15, 15, 16], labels[15, 15, 14] = 3, 2
+    hosts = sandstone.small_pore_hosts(labels)
+    assert hosts == pytest.approx({"quartz": 4 / 6, "feldspar": 1 / 6, "clay": 1 / 6})
+    assert not any(sandstone.small_pore_hosts(labels[:12]).values())
+
+
 def test_distance_of_a_part_is_that_of_the_whole():
     rng = np.random.default_rng(1)
     pore = rng.random((60, 50, 50)) > 0.7

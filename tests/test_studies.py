@@ -128,7 +128,7 @@ def test_style_arms_learn_from_what_they_say(monkeypatch, small_rock, tmp_path):
     monkeypatch.setattr(style_study, "JUDGED", 20)
     monkeypatch.setattr(style_study, "ALIKE", 2)
     assert {image.shape for image in style_study.images("few-no-ada")} == {(32, 32)}
-    tiny = dict(edge=32, iterations=1, batch=4, latent=4, width=2, widest=4)
+    tiny = dict(edge=32, iterations=1, batch=4, latent=4, width=2, max_channels=4)
     monkeypatch.setitem(style_study.ARMS, "few", tiny)
     found = style_study.run("few", 0, tmp_path)
     assert found["learnt from"]["likeness"] == 1 > found["errors"]["likeness"]

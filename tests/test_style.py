@@ -20,7 +20,7 @@ ROOT = run.ROOT
 NOTEBOOKS = run.notebooks()
 SOURCES = sorted((ROOT / "srlib").rglob("*.py"))
 WEIGHTS = sorted((ROOT / "weights").glob("*.safetensors"))
-LAZY = {"SimpleITK", "algotom", "porespy", "taufactor", "skimage", "sklearn", "pandas"}
+LAZY = {"SimpleITK", "algotom", "porespy", "pyamg", "taufactor", "skimage", "sklearn", "pandas"}
 
 
 def tree_of(path: Path) -> ast.Module:
@@ -100,6 +100,41 @@ def test_an_import_the_wrong_way_is_seen(tmp_path, module, line, contract):
     assert any(contract in x and "BROKEN" in x for x in done.stdout.splitlines()), done.stdout
 
 
+# Types
+
+
+def types(root: Path) -> subprocess.CompletedProcess:
+    """mypy as pyproject.toml sets it, on a checkout; what it found before is under ``_build``."""
+    return subprocess.run([sys.executable, "-m", "mypy"], cwd=root, capture_output=True, text=True)
+
+
+def test_types_agree():
+    done = types(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_wrong_type_is_seen(tmp_path):
+    wrong = {
+        "results": ("SIGNS: int = number(0.5)", "[assignment]"),
+        "metrics/checks": ("def bare(x): return x", "[no-untyped-def]"),
+        "losses/perceptual": ("Tensor().itme()", "[attr-defined]"),
+        "datasets": ('load("case1", sauce="twin")', "[call-arg]"),
+    }
+    shutil.copytree(ROOT / "srlib", tmp_path / "srlib")
+    if (ROOT / "_build" / "mypy").exists():
+        shutil.copytree(ROOT / "_build" / "mypy", tmp_path / "_build" / "mypy")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for module, (line, _) in wrong.items():
+        path = tmp_path / "srlib" / f"{module}.py"
+        path.write_text(f"{path.read_text()}\n{line}\n")
+    said = types(tmp_path).stdout.splitlines()
+    for module, (_, error) in wrong.items():
+        assert any(f"{module}.py" in line and error in line for line in said), said
+
+
+# Light imports
+
+
 def test_importing_srlib_is_light():
     check = "import srlib.training, srlib.inference.superres, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
@@ -119,6 +154,11 @@ def test_shipped_weights_are_small_and_tell_where_they_come_from(path):
 
 def code_cells(path: Path) -> list:
     return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+
+
+def plain_python(source: str) -> str:
+    """Source of a cell without the lines that are for IPython alone."""
+    return "\n".join(x for x in source.splitlines() if not x.startswith(("%", "!")))
 
 
 def parameters(path: Path) -> dict[str, object]:
@@ -151,6 +191,22 @@ def test_notebook_cells_are_short(path):
     lengths = [len(cell.source.splitlines()) for cell in code_cells(path)]
     assert max(lengths) <= 40
     assert statistics.median(lengths) <= 12
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_has_few_cells_of_code(path):
+    assert len(code_cells(path)) <= 45, "merge what belongs together, or make two chapters"
+
+
+def test_no_function_stands_in_three_notebooks():
+    where = {}
+    for path in NOTEBOOKS:
+        trees = (ast.parse(plain_python(cell.source)) for cell in code_cells(path))
+        for node in (node for tree in trees for node in tree.body):
+            if isinstance(node, ast.FunctionDef):
+                where.setdefault(node.name, set()).add(path.stem)
+    often = {name: sorted(stems) for name, stems in where.items() if len(stems) > 2}
+    assert not often, "the same function goes into srlib; others take the name of what they do"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -190,7 +246,6 @@ def test_profiles_and_contents_list_exactly_the_notebooks():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_imports_no_notebook(path):
     source = "\n".join(cell.source for cell in code_cells(path))
-    lines = [line for line in source.splitlines() if not line.startswith(("%", "!"))]
-    names = imported(ast.walk(ast.parse("\n".join(lines))))
+    names = imported(ast.walk(ast.parse(plain_python(source))))
     assert not roots(names) & {"notebooks", "tests", "import_ipynb", "nbimporter", "runpy"}
     assert "%run" not in source

@@ -15,7 +15,7 @@ from srlib.training import augmentation
 from srlib.training.stylegan import StyleGANTrainer
 
 TINY = training.SynthesisRecipe(
-    iterations=6, batch=4, edge=16, latent=8, width=4, widest=8, check_every=2, span=20
+    iterations=6, batch=4, edge=16, latent=8, width=4, max_channels=8, check_every=2, span=20
 )
 ALL = (
     augmentation.mirrors,
@@ -39,7 +39,7 @@ def stripes(n: int = 3, edge: int = 40) -> list[np.ndarray]:
 @pytest.fixture
 def generator() -> StyleGenerator:
     torch.manual_seed(0)
-    return StyleGenerator(3, edge=16, latent=8, width=8, widest=16).eval()
+    return StyleGenerator(3, edge=16, latent=8, width=8, max_channels=16).eval()
 
 
 # Networks
@@ -47,10 +47,10 @@ def generator() -> StyleGenerator:
 
 @pytest.mark.parametrize(("n", "edge"), [(2, 8), (4, 32), (3, 64)])
 def test_images_are_probabilities_of_their_size_and_get_one_score(n, edge):
-    images = StyleGenerator(n, edge, latent=8, width=4, widest=8)(torch.randn(4, 8))
+    images = StyleGenerator(n, edge, latent=8, width=4, max_channels=8)(torch.randn(4, 8))
     assert images.shape == (4, n, edge, edge) and images.min() >= 0
     assert torch.allclose(images.sum(1), torch.ones(4, edge, edge), atol=1e-5)
-    assert StyleCritic(n, edge, width=4, widest=8)(images).shape == (4,)
+    assert StyleCritic(n, edge, width=4, max_channels=8)(images).shape == (4,)
 
 
 def test_channels_double_until_there_are_enough():
@@ -114,8 +114,8 @@ def test_latents_act_through_their_direction_and_noise_acts_beside_them(generato
 
 def test_an_isotropic_generator_turns_its_images_in_all_eight_ways():
     torch.manual_seed(0)
-    plain = StyleGenerator(2, 8, latent=4, width=4, widest=8)
-    turning = StyleGenerator(2, 8, latent=4, width=4, widest=8, isotropic=True)
+    plain = StyleGenerator(2, 8, latent=4, width=4, max_channels=8)
+    turning = StyleGenerator(2, 8, latent=4, width=4, max_channels=8, isotropic=True)
     turning.load_state_dict(plain.state_dict())
     z, ways = torch.randn(64, 4), set()
     for a, b in zip(plain(z, rng()), turning(z, rng()), strict=True):
@@ -127,7 +127,7 @@ def test_an_isotropic_generator_turns_its_images_in_all_eight_ways():
 
 
 def test_the_critic_sees_how_far_a_group_is_spread():
-    critic = StyleCritic(2, 8, width=4, widest=8)
+    critic = StyleCritic(2, 8, width=4, max_channels=8)
     x = torch.tensor([1.0, 1, 1, 1, 0, 0, 4, 4]).view(8, 1, 1, 1).expand(8, 3, 4, 4)
     spread = critic.spread(x)
     assert spread.shape == (8, 1, 4, 4)
@@ -136,7 +136,7 @@ def test_the_critic_sees_how_far_a_group_is_spread():
 
 
 def test_networks_survive_the_disk(generator, tmp_path):
-    for model in (generator, StyleCritic(3, 16, width=4, widest=8)):
+    for model in (generator, StyleCritic(3, 16, width=4, max_channels=8)):
         models.save(model, tmp_path / "w.safetensors")
         again = models.load(tmp_path / "w.safetensors")
         assert type(again) is type(model) and again.config == model.config
@@ -311,7 +311,9 @@ def test_truncation_takes_variety_away(generator):
 
 def test_a_short_training_comes_close_to_the_statistics_of_its_images():
     images = stripes(8)
-    recipe = replace(TINY, iterations=200, batch=8, width=8, widest=32, average=0.97, span=1e4)
+    recipe = replace(
+        TINY, iterations=200, batch=8, width=8, max_channels=32, ema_decay=0.97, span=1e4
+    )
     recipe = replace(recipe, isotropic=False)
 
     def far(model: StyleGenerator) -> float:

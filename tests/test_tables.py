@@ -2,14 +2,16 @@
 
 import json
 import re
+import shlex
 import textwrap
 
 import numpy as np
 import pytest
-import tifffile
 
 from book import tables
 from srlib import models, results, training
+from srlib.cli import main
+from srlib.data import read, write
 from srlib.synthetic import microstructures
 
 
@@ -107,27 +109,38 @@ def test_pages_in_the_repository_are_up_to_date():
         assert same, f"{path.name} is out of date: run 'python -m book.tables'"
 
 
-def script(page: str) -> str:
+def blocks(page: str, language: str) -> list[str]:
     text = (tables.ROOT / page).read_text(encoding="utf-8")
-    (found,) = re.findall(r"^ *```python\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
-    return textwrap.dedent(found)
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(block) for block in found]
 
 
-def test_book_and_readme_show_the_same_script():
-    assert script("README.md") == script("book/intro.md")
+@pytest.mark.parametrize("page", ["README.md", "book/intro.md", "book/api/inference.md"])
+def test_commands_on_the_pages_are_those_there_are(page):
+    """Names, arguments and options of every ``srlib`` line are parsed; nothing runs."""
+    lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
+    commands = [shlex.split(line, comments=True) for line in lines if line.startswith("srlib ")]
+    assert commands
+    for _, name, *arguments in commands:
+        command = main.commands[name]
+        assert command.make_context(name, arguments).params
 
 
 def test_script_makes_a_volume_from_two_files(tmp_path, monkeypatch, capsys):
     truth = microstructures.sofc(0, (64, 72, 80))
     coarse = np.array([0, 85, 170], np.uint8)[truth[::4, ::4, ::4]]
-    tifffile.imwrite(tmp_path / "coarse.tif", coarse)
-    tifffile.imwrite(tmp_path / "fine.tif", microstructures.sofc(1, (96, 128)).astype(np.int8))
+    write(tmp_path / "coarse.tif", coarse, (0.4, 0.4, 0.4))
+    write(tmp_path / "fine.tif", microstructures.sofc(1, (96, 128)), (0.1, 0.1))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(training.PROFILES, "laptop", training.PROFILES["smoke"])
-    exec(compile(script("README.md"), "README.md", "exec"), {})
-    volume = tifffile.imread(tmp_path / "super.tif")
-    assert volume.shape == (56, 64, 72) and volume.dtype == np.uint8
-    assert set(np.unique(volume)) <= {0, 85, 170}
-    assert (volume[::4, ::4, ::4] == 85 * truth[4:-4:4, 4:-4:4, 4:-4:4]).mean() > 0.6
+    (script,) = blocks("README.md", "python")
+    assert "iterations=1500" in script
+    exec(compile(script.replace("iterations=1500", "iterations=20"), "README.md", "exec"), {})
+    made = read("super.tif")
+    volume = np.asarray(made.values)
+    assert volume.shape == (56, 64, 72) and set(np.unique(volume)) <= {0, 1, 2}
+    assert made.voxel_size == pytest.approx((0.1, 0.1, 0.1))
+    assert (volume[::4, ::4, ::4] == truth[4:-4:4, 4:-4:4, 4:-4:4]).mean() > 0.6
     assert models.load(tmp_path / "mine.safetensors").scale_factor == 4
-    assert len(capsys.readouterr().out.strip().splitlines()) >= 2
+    assert "expected error" in capsys.readouterr().out
+    assert (tmp_path / "report.html").exists()

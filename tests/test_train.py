@@ -831,3 +831,22 @@ def test_a_hard_critic_sees_phases_and_the_generator_still_learns(anode, monkeyp
     assert fakes and whole == hard
     assert not any(torch.equal(before[k], v) for k, v in t.generator.state_dict().items())
     assert t.generator.fine_noise
+
+
+def test_generators_are_loaded_or_the_first_are_trained(monkeypatch):
+    case = datasets.load("case3", "twin", edge=64)
+    asked = []
+    monkeypatch.setattr(gan.models, "load", lambda name: f"loaded {name}")
+    monkeypatch.setattr(gan, "fit_superres", lambda *how: asked.append(how) or "trained")
+    found = training.load_or_fit(case, [2, 0], "smoke")
+    assert found == {2: "loaded case3-twin-2", 0: "loaded case3-twin-0"} and not asked
+    found = training.load_or_fit(case, [2, 0], "smoke", anew=True, device="cpu")
+    assert found == {2: "trained", 0: "loaded case3-twin-0"}
+    assert asked == [(case, "smoke", 2, "cpu")]
+
+
+def test_a_training_in_words():
+    meta = models.load("case3-twin-0").meta
+    said = training.in_words(meta)
+    assert said.startswith(f"laptop recipe, {meta['recipe']['iterations']} iterations in ")
+    assert said.endswith(f"thread(s); kept: iteration {meta['best_iteration']}")

@@ -184,10 +184,18 @@ def test_different_fields_are_refused(shape, factor):
         viz.same_field(np.zeros((6, 7, 8)), np.zeros(shape), factor)
 
 
+def test_grey_values_in_a_mask_lie_from_zero_to_one():
+    image, mask = np.array([[-1.0, 0.5], [1.0, 1.0]]), np.array([[True, True], [True, False]])
+    assert viz.in_mask(image, mask).tolist() == [[0, 0.75], [1, 0]]
+    assert viz.in_mask(np.stack([image, -image]), mask).tolist()[1] == [[1, 0.25], [0, 0]]
+
+
 def test_entropy_is_zero_in_agreement_and_log2_of_the_phases_in_full_disagreement():
     samples = np.array([[[0, 0, 1]], [[0, 1, 1]], [[0, 2, 2]]])
     thirds = np.log2(3) - 2 / 3
     assert viz.entropy_map(samples, 3)[0] == pytest.approx([0, np.log2(3), thirds])
+    volumes = np.stack([samples, samples[:, :, ::-1]], 1)  # of two slices, the second mirrored
+    assert viz.entropy(volumes, 3)[1, 0] == pytest.approx([thirds, np.log2(3), 0])
     with pytest.raises(ValueError, match="at least two samples"):
         viz.entropy_map(samples[:1], 3)
 

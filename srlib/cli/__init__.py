@@ -5,8 +5,11 @@ The one place that joins training, inference and files.
 
 import click
 
+from srlib.cli.data import data
 from srlib.cli.depth import depth
 from srlib.cli.inspect import inspect
+from srlib.cli.restore import restore
+from srlib.cli.segment import segment
 from srlib.cli.superres import superres
 from srlib.cli.train import train
 
@@ -17,5 +20,5 @@ def main() -> None:
     """Super-resolution of materials: coarse volumes made finer than they were measured."""
 
 
-for _command in (inspect, train, superres, depth):
+for _command in (inspect, superres, depth, restore, segment, data, train):
     main.add_command(_command)

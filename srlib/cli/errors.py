@@ -6,6 +6,12 @@ from contextlib import contextmanager
 import click
 
 
+class _Unusable(click.ClickException):
+    """Input or options that cannot be used."""
+
+    exit_code = 2
+
+
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Errors of the library as one sentence, without a traceback.
@@ -15,8 +21,6 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, MemoryError) as error:
-        failure = click.ClickException(str(error))
-        failure.exit_code = 2
-        raise failure from None
+        raise _Unusable(str(error)) from None
     except KeyboardInterrupt:
         raise click.ClickException("interrupted; the same command goes on from there") from None

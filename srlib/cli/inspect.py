@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import textwrap
+from typing import Any
 
 import click
 
@@ -20,7 +21,7 @@ def inspect(context, files, scale_factor, as_json) -> None:
     """Say what FILES are, what is wrong with them, and what to do.
 
     One file: an image, a stack or a volume. Several: a coarse volume and fine images of the same
-    material; the only volume is the coarse one, or else the first file. Of each at most 33 million
+    material; the only volume is the coarse one, or else the first file. Of each at most 17 million
     voxels from its middle are examined.
 
     The exit code is 2 if something makes the files unusable, else 0.
@@ -40,7 +41,7 @@ def inspect(context, files, scale_factor, as_json) -> None:
         click.echo(json.dumps(_plain(images, found, pair), indent=1, allow_nan=False))
     else:
         click.echo("\n".join(_report(images, found, pair)))
-    reports = [*found, *([pair] if pair else [])]
+    reports: list[Any] = [*found, *([pair] if pair else [])]
     if any(report.worst() == "error" for report in reports):
         context.exit(2)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -75,7 +76,7 @@ def superres(
         kept, page = (out.with_name(out.name + ending) for ending in (".safetensors", ".html"))
         if not fine and not weights:
             raise ValueError("name a fine image after the coarse volume, or a trained --model")
-        mine = _own_case(coarse, fine, given) if fine else None
+        mine: Any = _own_case(coarse, fine, given) if fine else None
         outputs = [out] + [kept] * (not weights) + [page] * bool(report and mine)
         with unfinished(context, outputs, overwrite):
             if weights:
@@ -113,14 +114,14 @@ def _own_case(coarse, fine, given: dict):
         mode=given["mode"],
         normals=given["normals"],
     )
-    case, rows = mine.case, mine.case.phase_map.argmax(1)
+    case = mine.case
+    assert case.lr is not None and case.phase_map is not None  # made of a coarse volume
+    rows = case.phase_map.argmax(1)
     click.echo("\n".join(said(mine.pair.findings)))
     pairs = ", ".join(f"{p} -> {case.lr_phases[k]}" for p, k in zip(case.phases, rows, strict=True))
     click.echo(f"scale factor {case.scale_factor:g}, mode {case.mode}, phases {pairs}")
-    if mine.case.lr.shape != mine.coarse.values.shape:
-        click.echo(
-            f"trained on the {' x '.join(map(str, mine.case.lr.shape))} voxels in the middle"
-        )
+    if case.lr.shape != mine.coarse.values.shape:
+        click.echo(f"trained on the {' x '.join(map(str, case.lr.shape))} voxels in the middle")
     return mine
 
 
@@ -170,5 +171,7 @@ def _write_report(page: Path, model, mine, out: Path, samples: int, seed: int) -
         voxel_size=fine_voxel_size(mine.coarse.voxel_size, scale),
         inputs=inputs,
         samples=samples,
+        edge=128,
+        progress=True,
         seed=seed,
     )

@@ -1,6 +1,18 @@
 """What a study starts from: cases, label images and volumes of files, and random windows.
 
 The public data sets themselves are :func:`srlib.datasets.load`.
+
+Example:
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import tifffile
+    >>> from srlib.data import read_labels
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "mine.tif"
+    ...     tifffile.imwrite(path, np.array([[0, 85, 170], [85, 85, 0]], np.uint8))
+    ...     read_labels(path).tolist()
+    [[0, 1, 2], [1, 1, 0]]
 """
 
 from srlib.data.case import Case, majority_filter

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.stats import chi2
 
-from srlib.metrics.representativeness import covariance
+from srlib.metrics.representativeness import WINDOW, covariance, variance_of_mean
 
 WIDTHS = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 1.8, 2.1, 2.5, 3.0])
 LAGS = 5  # coarse voxels; of labels the first 3 count
@@ -42,10 +42,12 @@ def estimate_blur(
 
     Sampling alone keeps the two-point covariance: at d coarse voxels it is that of the fine images
     at ``d * scale_factor`` fine ones. A blur changes it, and how much is found by blurring the fine
-    images. They lack the third dimension, in which a volume is blurred too. For grey values that
-    is one more integral, exact for a material alike in all directions:
+    images. They lack the third dimension, in which a volume is blurred too. For grey values of a
+    material alike in all directions it is one integral over the covariance of the fine images:
 
-    .. math:: C_3(r) = \int C_2\big(\sqrt{r^2 + z^2}\big)\, g_{\sqrt 2 \sigma}(z)\, dz
+    .. math:: C_\mathrm{coarse}(r) = \int_0^\infty C(\rho)\,\frac{\rho}{r \sqrt{2\pi}\,\tau}
+              \Big(e^{-(r - \rho)^2 / 2\tau^2} - e^{-(r + \rho)^2 / 2\tau^2}\Big)\,d\rho,
+              \qquad \tau = \sqrt 2\,\sigma
 
     Labels are taken for blurred phases cut at one half. There the loss of covariance *over the
     variance* is nearly that of blurred and cut slices: 0.85 and 0.83 of the boundary is left of a
@@ -62,11 +64,15 @@ def estimate_blur(
     Raises:
         ValueError: if a phase is missing, or an image is smaller than some coarse voxels.
 
-    >>> rng = np.random.default_rng(0)
-    >>> fine = gaussian_filter(rng.normal(size=(80, 80, 80)), 2, mode="wrap") > 0
-    >>> coarse = gaussian_filter(fine.astype(float), 4, mode="wrap")[::4, ::4, ::4]
-    >>> round(estimate_blur([fine[k] for k in range(0, 80, 8)], coarse, 4, grey=True).width, 1)
-    1.0
+    Example:
+        >>> import numpy as np
+        >>> from scipy.ndimage import gaussian_filter
+        >>> from srlib.data.blur_estimation import estimate_blur
+        >>> noise = np.random.default_rng(0).normal(size=(80, 80, 80))
+        >>> fine = gaussian_filter(noise, 1.5, mode="wrap") > 0
+        >>> coarse = gaussian_filter(fine.astype(float), 2, mode="wrap")[::2, ::2, ::2]
+        >>> round(estimate_blur([fine[k] for k in range(0, 80, 4)], coarse, 2, grey=True).width, 1)
+        1.0
     """
     lags = LAGS if grey else 3
     images = [plane for image in fine for plane in (image if image.ndim == 3 else image[None])]
@@ -79,16 +85,17 @@ def estimate_blur(
     images = [image for image in images if image.min() < image.max()]
     if not images or min(coarse.shape) < 2 * (lags + 1) or coarse.min() == coarse.max():
         raise ValueError("the images are too small, or of one phase only, to tell the blur")
-    curve = _grey_curve if grey else _label_curve
+    curves = _grey_curves if grey else _label_curves
     parts = [p for image in images for p in _parts(image, 1 + (len(images) < 8))]
     shares = np.array([p.size for p in parts], float) / sum(p.size for p in parts)
-    each = np.array(
-        [[curve(p, width * scale_factor, scale_factor, lags) for width in WIDTHS] for p in parts]
-    )
+    each = np.array([curves(p, WIDTHS * scale_factor, scale_factor, lags) for p in parts])
     model = np.einsum("p,pwd->wd", shares, each)
     about = np.sqrt(np.einsum("p,pwd->wd", shares**2, (each - model) ** 2))
     bits = [_covariances(p, 1.0, lags) for p in _parts(np.asarray(coarse), 2)]
     seen = np.mean(bits, 0)
+    if grey:
+        whole = np.asarray(coarse, np.float32)
+        seen = _covariances(whole, 1.0, lags) + variance_of_mean(whole)[0]
     spread = np.std(bits, 0, ddof=1) / np.sqrt(len(bits))
     if grey:
         return _fit(model, about, seen[1:], spread[1:])
@@ -117,35 +124,47 @@ def _covariances(values: NDArray, step: float, lags: int) -> NDArray:
     return np.mean(lines, 0)
 
 
-def _label_curve(image: NDArray, sigma: float, step: float, lags: int) -> NDArray:
-    """Loss of covariance over the variance after blur and cut; 1 if nothing is left."""
-    seen = image
-    if sigma:
-        seen = (gaussian_filter(image.astype(np.float32), sigma) > 0.5).astype(np.float32)
-    if seen.min() == seen.max():
-        return np.ones(lags)
-    found = _covariances(seen, step, lags)
-    return 1 - found[1:] / found[0]
+def _label_curves(image: NDArray, sigmas: NDArray, step: float, lags: int) -> NDArray:
+    """Loss of covariance over the variance after each blur and cut; 1 if nothing is left."""
+    out = np.ones((len(sigmas), lags))
+    for row, sigma in zip(out, sigmas, strict=True):
+        seen = image
+        if sigma:
+            seen = (gaussian_filter(image.astype(np.float32), sigma) > 0.5).astype(np.float32)
+        if seen.min() < seen.max():
+            found = _covariances(seen, step, lags)
+            row[:] = 1 - found[1:] / found[0]
+    return out
 
 
-def _grey_curve(image: NDArray, sigma: float, step: float, lags: int) -> NDArray:
-    """Covariance after a blur in three dimensions, of an image alike in all directions."""
-    blurred = gaussian_filter(image.astype(np.float32), sigma) if sigma else image
-    reach = min(int(np.ceil(lags * step + 4 * np.sqrt(2) * sigma)) + 1, min(image.shape) // 2)
-    cov = covariance(blurred, (reach, reach))
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    ring = np.rint(np.hypot(y, x)).astype(int)
+def _grey_curves(image: NDArray, sigmas: NDArray, step: float, lags: int) -> NDArray:
+    """Covariance after each blur in three dimensions, of an image alike in all directions."""
+    far = int(np.ceil(lags * step + 4 * np.sqrt(2) * max(sigmas))) + 1
+    reach = min(far, min(image.shape) // 2)
+    cov = covariance(image, (reach, reach))
+    distance = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1])
+    ring = np.rint(distance).astype(int)
     inside = ring <= reach
     counts = np.bincount(ring[inside])
     radial = np.bincount(ring[inside], cov[inside]) / counts
-    radius = np.bincount(ring[inside], np.hypot(y, x)[inside]) / counts
-    places = np.arange(1, lags + 1) * step
-    if not sigma:
-        return np.interp(places, radius, radial)
-    z = np.linspace(-4, 4, 65)
-    weight = np.exp(-0.5 * z**2)
-    distance = np.hypot(places[:, None], z * np.sqrt(2) * sigma)
-    return np.interp(distance, radius, radial) @ weight / weight.sum()
+    radius = np.bincount(ring[inside], distance[inside]) / counts
+    low, total, _ = variance_of_mean(image.astype(np.float32))
+    radial += low
+    end = WINDOW * np.sqrt(max(total / radial[0], 1) / np.pi)
+    radial[radius > max(end, 2)] = 0  # noise, which the integral would add up
+    places = np.arange(1, lags + 1)[:, None] * step
+    out = np.empty((len(sigmas), lags))
+    for row, sigma in zip(out, sigmas, strict=True):
+        if not sigma:
+            row[:] = np.interp(places[:, 0], radius, radial)
+            continue
+        tau = np.sqrt(2) * sigma
+        grid = np.linspace(0, reach, int(np.ceil(reach * max(8 / tau, 1))) + 1)
+        near = np.exp(-((places - grid) ** 2) / 2 / tau**2)
+        near -= np.exp(-((places + grid) ** 2) / 2 / tau**2)
+        kernel = near * grid / places / np.sqrt(2 * np.pi) / tau
+        row[:] = kernel @ np.interp(grid, radius, radial) * grid[1]
+    return out
 
 
 def _fit(

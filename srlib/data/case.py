@@ -42,6 +42,17 @@ class Case:
             their means count, see :func:`srlib.losses.local_fraction_loss`. None if there are none.
         voxel_nm: Fine voxel edge in nm; None when it is not published.
         source: ``"real"``, ``"twin"`` or ``"user"``.
+
+    Example:
+        >>> import numpy as np
+        >>> from srlib.data import Case
+        >>> from srlib.synthetic import microstructures
+        >>> fine = [microstructures.sofc(seed, (64, 64)) for seed in (1, 2)]
+        >>> coarse = microstructures.sofc(3, (64, 64, 64))[::4, ::4, ::4]
+        >>> names = ["pore", "nickel", "ceramic"]
+        >>> mine = Case("mine", fine, coarse, 4, names, names, mode="nearest")
+        >>> len(mine.images(0)), mine.target_fractions().round(1).tolist()
+        (16, [0.3, 0.4, 0.3])
     """
 
     name: str
@@ -107,7 +118,7 @@ class Case:
         _check_names("phases", "fine image", self.phases, fine)
         _check_names("lr_phases", "coarse volume", self.lr_phases, coarse)
 
-    def _warn_of_lacking(self, found: list[set[int]]) -> None:
+    def _warn_of_lacking(self, found: list[list[int]]) -> None:
         """Warn if an image lacks a phase that another has."""
         lacking = [k for k, has in enumerate(found) if len(has) < len(self.phases)]
         if not lacking:
@@ -158,6 +169,7 @@ class Case:
         """Set the tolerance of false positives where it is not given; check what is given."""
         tolerance = self.false_positive_tolerance
         if self.one_sided and tolerance is None:
+            assert self.lr is not None and self.phase_map is not None
             material = float(wanted @ (1 - self.phase_map[:, 0]))
             more = material - float((self.lr > 0).mean())
             tolerance = self.false_positive_tolerance = min(1.0, max(0.0, 2 * more))
@@ -177,6 +189,7 @@ class Case:
 
     def trusted(self, lr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A coarse volume and the phase map, with phases that are mixed up taken for one."""
+        assert self.phase_map is not None  # made with the case
         if self.confused_phases is None:
             return lr, self.phase_map
         a, b, _ = self.confused_phases
@@ -190,10 +203,11 @@ class Case:
 
         Single voxels may still be wrong, but neither phase is taken for the other more often.
         """
-        if self.confused_phases is None:
+        if self.confused_phases is None or self.lr is None:
             return self
-        *pair, wrong = self.confused_phases
-        return replace(self, lr=majority_filter(self.lr, pair, wrong), confused_phases=(*pair, 0.0))
+        a, b, wrong = self.confused_phases
+        clean = majority_filter(self.lr, (a, b), wrong)
+        return replace(self, lr=clean, confused_phases=(a, b, 0.0))
 
     def _check_normals(self) -> None:
         if self.normals is not None and (
@@ -219,13 +233,15 @@ class Case:
             for i, image in enumerate(self.hr)
             if self.normals is None or self.normals[i] == axis
         ]
-        return [s for image in own for s in symmetries(image)] if self.augment[axis] else own
+        turned = self.augment is not None and self.augment[axis]
+        return [s for image in own for s in symmetries(image)] if turned else own
 
     def key(self) -> list:
         """What makes this case another for a training: the hash of its voxels, and the rest."""
         voxels = hashlib.sha256(b"" if self.lr is None else self.lr.tobytes())
         for image in self.hr:
             voxels.update(image.tobytes())
+        assert self.phase_map is not None  # made with the case
         how = [self.scale_factor, self.mode, self.phase_map.tolist(), self.normals]
         how += [
             self.one_sided and self.false_positive_tolerance,

@@ -52,7 +52,9 @@ def read_zarr(path: Path) -> Found:
     return _plain_zarr(node[arrays[0]], _own_size(node[arrays[0]].attrs), path)
 
 
-def _plain_zarr(array, sizes, path: Path, names: str = "") -> Found:
+def _plain_zarr(
+    array: Any, sizes: tuple[float | None, ...] | None, path: Path, names: str = ""
+) -> Found:
     """An array without axes of length one, which can be sliced."""
     keep = [k for k, n in enumerate(array.shape) if n > 1]
     if "c" in (letters := [names[k] for k in keep if names]) and array.shape[names.index("c")] > 1:
@@ -77,20 +79,20 @@ def _plain_zarr(array, sizes, path: Path, names: str = "") -> Found:
     return Planes(read, tuple(array.shape[k] for k in keep), array.dtype), sizes, []
 
 
-def _multiscales(attrs) -> list[dict]:
+def _multiscales(attrs: Any) -> list[dict]:
     ome = attrs.get("ome", {})
     return (
         attrs.get("multiscales") or (ome.get("multiscales") if isinstance(ome, dict) else []) or []
     )
 
 
-def _own_size(attrs) -> tuple[float | None, ...] | None:
+def _own_size(attrs: Any) -> tuple[float | None, ...] | None:
     """The voxel size that srlib notes with a plain array."""
     sizes = attrs.get("voxel_size_um")
     return tuple(sizes) if sizes else None
 
 
-def _level_size(group, level: str, ndim: int) -> tuple[float | None, ...] | None:
+def _level_size(group: Any, level: str, ndim: int) -> tuple[float | None, ...] | None:
     """Micrometres along each axis of a level of an OME-Zarr image."""
     for image in _multiscales(group.attrs):
         units = [a.get("unit") if isinstance(a, dict) else None for a in image.get("axes", [])]
@@ -127,7 +129,7 @@ def read_hdf5(path: Path, name: str) -> Found:
     file = h5py.File(path, "r")
     sets: list[str] = []
 
-    def note(found: str, node) -> None:
+    def note(found: str, node: Any) -> None:
         if isinstance(node, h5py.Dataset) and node.ndim >= 2 and node.dtype.kind in "buif":
             sets.append(found)
 

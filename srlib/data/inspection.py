@@ -7,18 +7,22 @@ wrong with single sections.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, median_filter
 
-from srlib.data.fill import fill_value, measured
+from srlib.data.fill import fill_mask, find_fill
+from srlib.data.planes import middle
 from srlib.data.registration import align_sections
+from srlib.data.sections import Layout, check_sections, odd_steps
 from srlib.metrics.checks import MAX_PHASES
 from srlib.metrics.representativeness import integral_range, representativeness
 
-MAX_VOXELS = 2**25
+MAX_VOXELS = 2**24
 TARGET = 0.05  # relative error of a fraction that an image should have
 MOST_ERROR = 0.10  # above it an image is too small to be used without a word
 MOST_SHIFT = 8  # pixels from one section to the next, at most, that are looked for
@@ -57,7 +61,7 @@ class Inspection:
         fractions: Of labels, of phase 0, 1, ...
         errors: Of the fractions: those of the material are within it (95 %).
         grey: Of a grey image, the percentiles 0.5 and 99.5 of the sample; else None.
-        fill: The fill value, or None.
+        fill: Finite values that stand for nothing; NaN and infinity always do.
         examined: Share of the voxels that was read for the fractions.
         findings: Those of :class:`Finding`.
     """
@@ -71,7 +75,7 @@ class Inspection:
     fractions: list[float]
     errors: list[float]
     grey: tuple[float, float] | None
-    fill: float | None
+    fill: tuple[float, ...]
     examined: float
     findings: list[Finding]
 
@@ -81,7 +85,7 @@ class Inspection:
         return max((f.severity for f in self.findings), key=order.index, default="info")
 
 
-def inspect_image(values, voxel_size: tuple[float | None, ...] | None = None) -> Inspection:
+def inspect_image(values: Any, voxel_size: tuple[float | None, ...] | None = None) -> Inspection:
     """Examine one image, stack or volume.
 
     Args:
@@ -92,11 +96,15 @@ def inspect_image(values, voxel_size: tuple[float | None, ...] | None = None) ->
     Raises:
         ValueError: if it is no image: other dimensions, empty, or no numbers.
 
-    >>> rng = np.random.default_rng(0)
-    >>> stack = gaussian_filter(rng.normal(size=(20, 64, 64)), 1.5) * 500 + 100
-    >>> stack[7] = 0
-    >>> [f.kind for f in inspect_image(stack, (1, 1, 1)).findings if f.severity == "warning"]
-    ['blank section']
+    Example:
+        >>> import numpy as np
+        >>> from scipy.ndimage import gaussian_filter
+        >>> from srlib.data.inspection import inspect_image
+        >>> rng = np.random.default_rng(0)
+        >>> stack = gaussian_filter(rng.normal(size=(20, 64, 64)), 1.5) * 500 + 100
+        >>> stack[7] = 0
+        >>> [f.kind for f in inspect_image(stack, (1, 1, 1)).findings if f.severity == "warning"]
+        ['blank section']
     """
     shape = tuple(int(n) for n in values.shape)
     if len(shape) not in (2, 3) or min(shape, default=0) < 1:
@@ -108,17 +116,20 @@ def inspect_image(values, voxel_size: tuple[float | None, ...] | None = None) ->
         raise ValueError("the image has no finite value: save it again")
     kind, reason, found, stray = kind_of(block)
     grey = kind == "grey" and not stray
-    fill = fill_value(block) if grey else None
-    inside = measured(block, fill)
+    fill = find_fill(block if block.ndim == 3 else block[None]) if grey else ()
+    inside = _measured(block, fill)
     findings = [*stray, *_about_voxels(shape, voxel_size)]
+    sections = block if block.shape == shape else _read_sections(values)
+    if grey and block.ndim == 3:  # blank sections hold no grey values of the sample
+        live = (block != block[:, :1, :1]).any((1, 2))
+        block, inside = (block[live], inside[live]) if live.any() else (block, inside)
     if grey:
         findings += _about_fill(fill, inside) + _about_saturation(block, inside)
-    sections = block if block.shape == shape else _read_sections(values)
     bad, rows, columns = _fixed(sections if block.ndim == 3 else sections[None], fill, grey)
     findings += bad
     if block.ndim == 3 and not stray:
         findings += inspect_sections(sections[:, rows, columns], kind, fill)
-    if block.shape == shape:
+    if block.shape[1:] == shape[1:]:
         block, inside = block[..., rows, columns], inside[..., rows, columns]
     clean = _without_fill(block, inside)
     findings += _about_curtains(clean) if grey else []
@@ -143,21 +154,14 @@ def inspect_image(values, voxel_size: tuple[float | None, ...] | None = None) ->
     )
 
 
-def read_block(values, most: int = MAX_VOXELS) -> NDArray:
+def read_block(values: Any, most: int = MAX_VOXELS) -> NDArray:
     """The middle of an image, as near to a cube of ``most`` voxels as its shape allows."""
-    return np.asarray(values[_middle(tuple(values.shape), most)])
+    return np.asarray(values[middle(tuple(values.shape), most)])
 
 
-def _middle(shape: tuple[int, ...], most: int) -> tuple[slice, ...]:
-    edge = max(shape)
-    while np.prod([min(n, edge) for n in shape], dtype=float) > most:
-        edge = int(edge * 0.98)
-    return tuple(slice((n - min(n, edge)) // 2, (n + min(n, edge)) // 2) for n in shape)
-
-
-def _read_sections(values) -> NDArray:
+def _read_sections(values: Any) -> NDArray:
     """A window in the middle of every section."""
-    window = _middle(tuple(values.shape[1:]), max(MAX_VOXELS // values.shape[0], 64**2))
+    window = middle(tuple(values.shape[1:]), max(MAX_VOXELS // values.shape[0], 64**2))
     return np.stack([np.asarray(values[(k, *window)]) for k in range(values.shape[0])])
 
 
@@ -209,12 +213,13 @@ def _histogram(block: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _about_voxels(shape: tuple[int, ...], size: tuple[float | None, ...] | None) -> list[Finding]:
-    if size is None or any(v is None for v in size):
+    edges = [v for v in size or () if v is not None]
+    if size is None or len(edges) < len(size):
         known = "unknown" if size is None else f"known in part: {voxels(size)}"
         advice = "give it in the file, so that outputs have theirs and sizes can be compared"
         return [Finding("voxel size", f"the voxel size is {known}", advice)]
-    if max(size) > 1.01 * min(size):
-        ratio = max(size) / min(size)
+    if max(edges) > 1.01 * min(edges):
+        ratio = max(edges) / min(edges)
         message = f"voxels are not cubes: {voxels(size)}, a ratio of {ratio:.3g}"
         advice = "restore the planes between sections with srlib depth where cubes are needed"
         return [Finding("voxel size", message, advice, "info", {"ratio": ratio})]
@@ -226,20 +231,25 @@ def voxels(size: tuple[float | None, ...]) -> str:
     return " x ".join("?" if v is None else f"{v:.4g}" for v in size) + " um"
 
 
-def _about_fill(fill: float | None, inside: NDArray) -> list[Finding]:
+def _measured(values: NDArray, fill: tuple[float, ...]) -> NDArray:
+    """Where an image or a stack holds values of the sample; bool."""
+    if not fill and values.dtype.kind != "f":
+        return np.ones(values.shape, bool)
+    planes = values if values.ndim == 3 else values[None]
+    return ~np.stack([fill_mask(plane, fill) for plane in planes]).reshape(values.shape)
+
+
+def _about_fill(fill: tuple[float, ...], inside: NDArray) -> list[Finding]:
     share = 1 - float(inside.mean())
-    if fill is None and share == 0:
+    if not fill and share == 0:
         return []
-    value = "NaN or infinite" if fill is None or np.isnan(fill) else f"{fill:g}"
+    value = " or ".join(f"{v:g}" for v in fill) or "NaN or infinite"
     message = f"{share:.1%} of the voxels are {value}, which is no grey value of the sample"
     advice = "crop it, or leave it: grey limits are taken from the other voxels"
-    return [Finding("fill", message, advice, "warning", {"value": fill, "share": share})]
+    return [Finding("fill", message, advice, "warning", {"values": list(fill), "share": share})]
 
 
 def _about_saturation(block: NDArray, inside: NDArray) -> list[Finding]:
-    if block.ndim == 3:  # a blank section is no saturation
-        live = block.reshape(len(block), -1).std(1, dtype=np.float32) > 0
-        block, inside = block[live], inside[live]
     sample = block[inside]
     sample = sample[:: max(1, sample.size // 2**20)]
     if not sample.size:
@@ -258,7 +268,9 @@ def _about_saturation(block: NDArray, inside: NDArray) -> list[Finding]:
     return out
 
 
-def _fixed(sections: NDArray, fill: float | None, grey: bool) -> tuple[list[Finding], slice, slice]:
+def _fixed(
+    sections: NDArray, fill: tuple[float, ...], grey: bool
+) -> tuple[list[Finding], slice, slice]:
     """Data bars and frames, which do not belong to the sample, and the rows and columns inside."""
     whole = slice(None)
     if grey and len(sections) == 1:
@@ -274,7 +286,7 @@ def _fixed(sections: NDArray, fill: float | None, grey: bool) -> tuple[list[Find
     if share < 0.005 or share > 0.9:
         return [], whole, whole
     rows, columns = (_longest(still.mean(axis) < 0.5) for axis in (1, 0))
-    if fill is not None and (still & (live[0] != fill)).mean() < 0.002:
+    if (still & ~np.isin(live[0], fill)).mean() < 0.002:
         return [], rows, columns  # said of the fill value
     message = f"{share:.1%} of the pixels are the same in all sections: a frame, bar or scale"
     advice = f"crop to rows {_said(rows)} and columns {_said(columns)}"
@@ -315,7 +327,7 @@ def _said(part: slice) -> str:
 
 
 def inspect_sections(
-    stack: NDArray, kind: str = "grey", fill: float | None = None
+    stack: NDArray, kind: str = "grey", fill: tuple[float, ...] = ()
 ) -> list[Finding]:
     """Sections that are blank, doubled, missing, damaged, shifted, or of another brightness.
 
@@ -324,27 +336,27 @@ def inspect_sections(
     Args:
         stack: ``(D, H, W)`` without fixed frames.
         kind: ``"grey"`` or ``"labels"``.
-        fill: A value that stands for nothing.
+        fill: Values that stand for nothing.
     """
     if len(stack) < 5 or min(stack.shape[1:]) < 16:
         return []
-    inside = measured(stack, fill)
-    mean, spread, smooth = np.empty((3, len(stack)))
+    inside = _measured(stack, fill)
     plain = np.zeros(stack.shape, np.float32)
     for k, (section, seen) in enumerate(zip(stack, inside, strict=True)):
         values = section[seen].astype(np.float32) if seen.any() else np.zeros(1, np.float32)
-        mean[k], spread[k] = values.mean(dtype=np.float64), values.std(dtype=np.float64)
-        if spread[k] > 0:
-            plain[k][seen] = (values - mean[k]) / spread[k]
+        if (sd := values.std(dtype=np.float64)) > 0:
+            plain[k][seen] = (values - values.mean(dtype=np.float64)) / sd
             plain[k] = gaussian_filter(plain[k], 1.0)
-        smooth[k] = spread[k] * plain[k].std()
-    if np.median(smooth) == 0:
+    live = plain.any((1, 2))
+    if 2 * live.sum() <= live.size:
         return []
-    blank = smooth < 0.1 * np.median(smooth)
-    if kind == "labels":
-        blank &= _sudden(mean, stack)
+    try:
+        layout = check_sections(stack, fill=fill)
+    except ValueError:  # nothing to be seen in the middle
+        return []
+    blank = [k for k in layout.blank if kind == "grey" or _sudden(stack, k)]
     findings = _about_blank(blank)
-    good = np.flatnonzero(~blank & (spread > 0))
+    good = np.setdiff1d(np.flatnonzero(live), layout.blank)
     if len(good) < 5:
         return findings
     looks = stack[0].size / max(integral_range(plain[good[len(good) // 2]]), 1.0)
@@ -352,23 +364,20 @@ def inspect_sections(
     findings += found
     if kind == "grey":
         findings += _about_brightness(stack, inside, good, looks)
-    return findings + _about_steps(plain, good, rest)
+    return findings + _about_steps(plain, good, rest, layout)
 
 
-def _sudden(mean: NDArray, stack: NDArray) -> NDArray:
-    """Label sections of one phase whose neighbours have little of it."""
-    out = np.zeros(len(mean), bool)
-    for k in range(len(mean)):
-        beside = [stack[j] for j in (k - 1, k + 1) if 0 <= j < len(mean)]
-        out[k] = np.mean([np.mean(b == stack[k].flat[0]) for b in beside]) < 0.9
-    return out
+def _sudden(stack: NDArray, k: int) -> bool:
+    """Whether the neighbours of a label section have little of what fills it."""
+    values, counts = np.unique(stack[k], return_counts=True)
+    beside = [stack[j] for j in (k - 1, k + 1) if 0 <= j < len(stack)]
+    return bool(np.mean([np.mean(b == values[counts.argmax()]) for b in beside]) < 0.9)
 
 
-def _about_blank(blank: NDArray) -> list[Finding]:
-    which = np.flatnonzero(blank).tolist()
+def _about_blank(which: list[int]) -> list[Finding]:
     if not which:
         return []
-    message = f"{_sections(which)} blank: one value, where the others have structure"
+    message = f"{_sections(which)} blank: next to nothing, where the others have structure"
     advice = "leave out and bridge with srlib depth, or crop where they are at the end"
     return [Finding("blank section", message, advice, "warning", {"sections": which})]
 
@@ -400,7 +409,9 @@ def _about_shifts(plain: NDArray, good: NDArray, looks: float) -> tuple[list[Fin
     A step counts if the sections are more alike after it than chance would have it.
     """
     most = min(MOST_SHIFT, min(plain.shape[1:]) // 2 - 3)
-    steps = np.diff(align_sections(plain[good], most), axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is judged below
+        steps = np.diff(align_sections(plain[good], most), axis=0)
     sure = np.zeros(len(steps), bool)
     for k, step in enumerate(steps):
         if np.abs(step).max() < 0.75:
@@ -463,7 +474,7 @@ def _about_brightness(
     return [Finding("brightness", message, advice, "warning", numbers)]
 
 
-def _about_steps(plain: NDArray, good: NDArray, shifts: NDArray) -> list[Finding]:
+def _about_steps(plain: NDArray, good: NDArray, shifts: NDArray, layout: Layout) -> list[Finding]:
     """Sections that are doubled, missing or damaged, by how far each is from the next."""
     near = np.array(
         [
@@ -472,55 +483,38 @@ def _about_steps(plain: NDArray, good: NDArray, shifts: NDArray) -> list[Finding
         ]
     )
     near[np.diff(good) > 1] = np.nan  # on both sides of a blank one
+    far = [
+        np.sqrt(max(2 - 2 * _likeness(plain[i], plain[k]), 0.0))
+        for i, k in zip(good[:-2], good[2:], strict=True)
+    ]
     same = near < 1e-3
     if same.sum() > max(2, 0.2 * near.size):
         share = float(same.mean())
         message = f"{share:.0%} of the sections are the same as the one before"
         advice = "keep one of each: sections were repeated to fill the depth, or are no stack"
         return [Finding("doubled section", message, advice, "warning", {"share": share})]
-    usual = _usual(near, same)
-    far = np.array(
-        [
-            np.sqrt(max(2 - 2 * _likeness(plain[i], plain[k]), 0.0))
-            for i, k in zip(good[:-2], good[2:], strict=True)
-        ]
-    )
-    ratio = np.log(np.maximum(near, 1e-3) / usual)
-    rest = ratio[np.isfinite(ratio) & ~same]
-    spread = max(1.4826 * float(np.median(np.abs(rest - np.median(rest)))), 0.02)
-    low = (ratio < -max(6 * spread, 0.4)) | same
-    high = ratio > max(6 * spread, 0.5 * np.log(max(np.nanmedian(far) / np.nanmedian(near), 1.2)))
-    damaged = np.flatnonzero(high[:-1] & high[1:]) + 1
-    alone = high & ~np.r_[False, low[:-1]] & ~np.r_[low[1:], False]
-    alone[damaged - 1], alone[damaged] = False, False
+    low, high, sds = odd_steps(near, float(np.nanmedian(far)))
+    damaged = good[np.flatnonzero(high[:-1] & high[1:]) + 1].tolist()
+    doubled = sorted({*good[1:][low].tolist(), *layout.doubled})
+    likely = good[1:][~shifts.any(1) & (sds > 2)]  # neither slipped nor where steps differ anyway
+    alone = {k + 1: many for k, many in layout.unlike if k + 1 in likely}
     out = []
-    if low.any():
-        which = good[1:][low].tolist()
-        message = f"{_sections(which)} the one before once more"
+    if doubled:
+        message = f"{_sections(doubled)} nearly the one before: imaged twice, or cut too thin"
         advice = "leave out and bridge with srlib depth"
-        out.append(Finding("doubled section", message, advice, "warning", {"sections": which}))
-    if alone.any():
-        which = good[1:][alone].tolist()
-        message = f"before section {', '.join(map(str, which[:6]))} something is missing: it is "
-        message += (
-            f"{float(np.exp(ratio[alone].max())):.1f} times as unlike the one before as others"
-        )
-        advice = "insert as many empty sections as were lost, and bridge them with srlib depth"
-        out.append(Finding("missing section", message, advice, "warning", {"before": which}))
-    if damaged.size:
-        which = good[damaged].tolist()
-        message = f"{_sections(which)} unlike both neighbours: damaged, or of another place"
+        out.append(Finding("doubled section", message, advice, "warning", {"sections": doubled}))
+    if alone:
+        message = f"before section {', '.join(map(str, list(alone)[:6]))} something is missing: it "
+        message += f"is as unlike the one before as if {max(alone.values())} or more were lost"
+        words = " ".join(f"--missing {k - 1}" for k in alone)
+        advice = f"if so, srlib depth with {words} restores the gap"
+        numbers = {"before": list(alone), "lost": list(alone.values())}
+        out.append(Finding("missing section", message, advice, "warning", numbers))
+    if damaged:
+        message = f"{_sections(damaged)} unlike both neighbours: damaged, or of another place"
         advice = "look at it; leave out and bridge with srlib depth"
-        out.append(Finding("damaged section", message, advice, "warning", {"sections": which}))
+        out.append(Finding("damaged section", message, advice, "warning", {"sections": damaged}))
     return out
-
-
-def _usual(near: NDArray, left_out: NDArray) -> NDArray:
-    """Running median over 11 steps."""
-    values = np.where(left_out, np.nan, near)
-    padded = np.pad(values, 5, constant_values=np.nan)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 11)
-    return np.array([np.nanmedian(w) if np.isfinite(w).any() else 1.0 for w in windows])
 
 
 def _without_fill(block: NDArray, inside: NDArray) -> NDArray:
@@ -554,9 +548,12 @@ def direction(
         kind: For grey values the mean square difference counts, after a slight smoothing.
         voxel_size: Taken for cubes where unknown.
 
-    >>> stripes = np.zeros((64, 64), np.uint8); stripes[:, ::8] = 1
-    >>> direction(stripes)[0].round(2).tolist()
-    [-1.0, 1.0]
+    Example:
+        >>> import numpy as np
+        >>> from srlib.data.inspection import direction
+        >>> stripes = np.zeros((64, 64), np.uint8); stripes[:, ::8] = 1
+        >>> direction(stripes)[0].round(2).tolist()
+        [-1.0, 1.0]
     """
     known = voxel_size is not None and all(voxel_size)
     sizes = np.array(voxel_size if known else (1.0,) * block.ndim, float)
@@ -626,7 +623,7 @@ def _about_curtains(clean: NDArray) -> list[Finding]:
     looks = np.array(chosen.shape[:0:-1]) / 8 * min(len(chosen), 4)
     numbers = {"along y": float(streaks[0]), "along x": float(streaks[1])}
     axis = int(streaks.argmax())
-    if streaks[axis] < 0.3 or streaks[axis] * np.sqrt(looks[axis]) < 4:
+    if streaks[axis] < 0.25 or streaks[axis] * np.sqrt(looks[axis]) < 4:
         return []
     message = f"streaks along {'yx'[axis]} go through whole sections (correlation of their "
     message += f"profiles {streaks[axis]:.2f}): curtaining, or the material's own direction"
@@ -635,10 +632,14 @@ def _about_curtains(clean: NDArray) -> list[Finding]:
 
 
 def _streaks(plane: NDArray) -> float:
-    """Correlation of the column means of parts of a plane that do not touch each other."""
-    bands = np.array_split(plane, 6)
-    profiles = [band.mean(0, dtype=np.float64) for band in bands]
-    profiles = [p - gaussian_filter1d(p, 6.0, mode="nearest") for p in profiles]
+    """Correlation of the column means of parts of a plane that do not touch each other.
+
+    Of what is left of every row without its slow part, and without its extremes, which are edges of
+    the material.
+    """
+    rough = plane - gaussian_filter1d(plane, 3.0, axis=1)
+    rough = np.clip(rough, *np.percentile(rough, [10, 90]))
+    profiles = [band.mean(0, dtype=np.float64) for band in np.array_split(rough, 6)]
     return max(_likeness(profiles[k], profiles[k + 2]) for k in range(4))
 
 

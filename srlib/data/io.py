@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ def read(path: str | Path) -> Image:
         ValueError: if it is missing, incomplete, in colour, or of other dimensions.
 
     Example:
+        >>> from srlib.data import read, write
         >>> import numpy as np, tempfile, pathlib
         >>> folder = tempfile.TemporaryDirectory()
         >>> path = pathlib.Path(folder.name) / "stack.tif"
@@ -232,7 +233,7 @@ def as_phases(image: Image, labels: list[float]) -> Image:
     return Image(values, image.voxel_size, image.notes, image.path)
 
 
-def _values_that_occur(values) -> list[float]:
+def _values_that_occur(values: Any) -> list[float]:
     """Sorted values of a volume that is read plane by plane; of a grey one, only a few more."""
     found: set[float] = set()
     for number in range(values.shape[0]):
@@ -314,10 +315,13 @@ def create(
         _create_tiff(path, shape, dtype, sizes, description)
 
 
-def _create_zarr(path: Path, shape, edge: int, dtype: str, sizes: tuple, description: str) -> None:
+def _create_zarr(
+    path: Path, shape: tuple[int, ...], edge: int, dtype: str, sizes: tuple, description: str
+) -> None:
     import zarr
 
-    names, about = "zyx"[-len(shape) :], {"description": description} if description else {}
+    names = "zyx"[-len(shape) :]
+    about: dict[str, Any] = {"description": description} if description else {}
     chunks = tuple(min(edge, n) for n in shape)
     options: dict[str, Any] = dict(
         shape=shape, chunks=chunks, dtype=np.dtype(dtype).newbyteorder("="), dimension_names=names
@@ -341,7 +345,9 @@ def _create_zarr(path: Path, shape, edge: int, dtype: str, sizes: tuple, descrip
     sync(path / "0" / "zarr.json")
 
 
-def _create_tiff(path: Path, shape, dtype: str, sizes: tuple, description: str) -> None:
+def _create_tiff(
+    path: Path, shape: tuple[int, ...], dtype: str, sizes: tuple, description: str
+) -> None:
     import tifffile
 
     kind, axes = np.dtype(dtype), "ZYX"[-len(shape) :]
@@ -369,7 +375,9 @@ def _create_tiff(path: Path, shape, dtype: str, sizes: tuple, description: str) 
     sync(path)
 
 
-def _create_itk(path: Path, shape, dtype: str, sizes: tuple, description: str) -> None:
+def _create_itk(
+    path: Path, shape: tuple[int, ...], dtype: str, sizes: tuple, description: str
+) -> None:
     """An NRRD or MHA file: a header of text, then the voxels."""
     kind = np.dtype(dtype).newbyteorder("<")
     if kind.str[1:] not in _ITK_TYPES:
@@ -392,7 +400,7 @@ def _create_itk(path: Path, shape, dtype: str, sizes: tuple, description: str) -
     sync(path)
 
 
-def reopen(path: Path, shape: tuple[int, ...]):
+def reopen(path: Path, shape: tuple[int, ...]) -> Any:
     """An output that :func:`create` made, to write to."""
     if path.suffix == ".zarr":
         import zarr
@@ -432,17 +440,20 @@ def remove(path: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def check_output(source: str | Path, target: str | Path, overwrite: bool = True) -> None:
-    """Raise a ValueError if an output cannot be written, or would replace its input.
+def check_output(
+    source: str | Path | Sequence[str | Path], target: str | Path, overwrite: bool = True
+) -> None:
+    """Raise a ValueError if an output cannot be written, or would replace an input.
 
     Args:
-        source: The input.
+        source: The input, or several.
         target: The output.
         overwrite: Whether an output that is there already may be replaced.
     """
     target = Path(target)
     beside(target)
-    if target.resolve() == Path(source).resolve():
+    sources = [source] if isinstance(source, str | Path) else source
+    if target.resolve() in [Path(path).resolve() for path in sources]:
         raise ValueError(f"{target} is the input itself: choose another name for the output")
     if target.exists() and not overwrite:
         raise ValueError(f"{target} is there already: choose another name, or add --overwrite")
@@ -464,7 +475,7 @@ def beside(out_path: Path) -> tuple[Path, Path]:
 
 
 @contextlib.contextmanager
-def finishing(out_path: Path, partial: Path, journal) -> Iterator[None]:
+def finishing(out_path: Path, partial: Path, journal: Any) -> Iterator[None]:
     """Around the work on an output: it gets its name when all is done; what is done is kept.
 
     Args:

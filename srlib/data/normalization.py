@@ -7,6 +7,8 @@ Slices are ``(H, W)`` and volumes ``(D, H, W)``; grey values of pairs are in [-1
 import numpy as np
 from scipy.ndimage import spline_filter1d
 
+from srlib.data.fill import fill_mask, find_fill, sample_sections, thinned
+
 PAD = 12  # voxels after which a cubic spline has forgotten its border
 
 
@@ -27,8 +29,31 @@ def limits(volume: np.ndarray, mask: np.ndarray, cut: float = 0.5) -> tuple[floa
     return float(low), float(high)
 
 
+def check_grey(image: np.ndarray) -> np.ndarray:
+    """A slice ``(H, W)`` or slices ``(D, H, W)`` in [-1, 1] as float32.
+
+    Raises:
+        ValueError: for another shape, or values that are not finite or far outside.
+    """
+    image = np.asarray(image, np.float32)
+    if image.ndim not in (2, 3) or not image.size:
+        raise ValueError(f"image is {image.shape}: give a slice (H, W) or slices (D, H, W)")
+    if not np.isfinite(image).all() or np.abs(image).max() > 1.5:
+        raise ValueError(
+            "grey values must be finite and in [-1, 1]: see srlib.data.normalization.scaled"
+        )
+    return image
+
+
 def scaled(volume: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
-    """Grey values with two limits at -1 and 1, and cut off there; float32."""
+    """Grey values with two limits at -1 and 1, and cut off there; float32.
+
+    Example:
+        >>> import numpy as np
+        >>> from srlib.data.normalization import scaled
+        >>> scaled(np.array([0, 100, 150, 255]), (50, 250)).tolist()
+        [-1.0, -0.5, 0.0, 1.0]
+    """
     low, high = bounds
     return np.clip(2 * (volume - low) / (high - low) - 1, -1, 1).astype(np.float32)
 
@@ -55,12 +80,16 @@ def unringed(volume: np.ndarray) -> np.ndarray:
     return (volume - np.stack(means)[:, ring]).astype(np.float32)
 
 
-def upscaled(volume: np.ndarray, factor: int = 2) -> np.ndarray:
+def upscaled(volume: np.ndarray, factor: int | tuple[int, ...] = 2) -> np.ndarray:
     """Bicubic interpolation on a grid ``factor`` times as fine, along every axis (IN-05).
 
-    A fine voxel i has its centre at ``(i + 0.5) / factor - 0.5`` of the coarse grid.
+    A fine voxel i has its centre at ``(i + 0.5) / factor - 0.5`` of the coarse grid. With a factor
+    for each axis, those of factor 1 stay as they are.
     """
-    for axis in range(volume.ndim):
+    factors = (factor,) * volume.ndim if isinstance(factor, int) else factor
+    for axis, factor in enumerate(factors):
+        if factor == 1:
+            continue
         edge = [(PAD if k == axis else 0,) * 2 for k in range(volume.ndim)]
         spline = np.pad(volume.astype(np.float32), edge, mode="edge")
         spline = spline_filter1d(spline, 3, axis, np.float32, mode="nearest")
@@ -75,32 +104,50 @@ def upscaled(volume: np.ndarray, factor: int = 2) -> np.ndarray:
                 np.float32(w / 6) * c for w, c in zip(weights, taps, strict=True)
             )
         volume = np.moveaxis(fine, -1, axis)
-    return np.ascontiguousarray(volume)
+    return np.ascontiguousarray(volume, np.float32)
 
 
 def field(volume: np.ndarray) -> np.ndarray:
     """A LQ scan on the grid of 50 nm, in the field of the HQ scan alone."""
     cut = [max(n // 4 - PAD, 0) for n in volume.shape[1:]]
-    part = volume[:, cut[0] : volume.shape[1] - cut[0], cut[1] : volume.shape[2] - cut[1]]
+    inner = volume[:, cut[0] : volume.shape[1] - cut[0], cut[1] : volume.shape[2] - cut[1]]
     h, w = (2 * (n // 4 - c) for n, c in zip(volume.shape[1:], cut, strict=True))
-    fine = upscaled(part)
+    fine = upscaled(inner)
     return np.ascontiguousarray(fine[:, h : fine.shape[1] - h, w : fine.shape[2] - w])
 
 
-def grey_limits(stack: np.ndarray, axis: int = 0, most: int = 32) -> tuple[float, float]:
+def grey_limits(
+    stack: np.ndarray, axis: int = 0, most: int = 32, fill: tuple[float, ...] | None = None
+) -> tuple[float, float]:
     """Grey values that become -1 and 1: percentiles 0.5 and 99.5 of up to ``most`` sections.
 
+    What was not measured does not count: fill values, NaN, and sections of one value only.
+
+    Args:
+        stack: Sections, three axes.
+        axis: The depth.
+        most: Sections to look at.
+        fill: Values that mark pixels as not measured; None for those of
+            :func:`srlib.data.fill.find_fill`.
+
     Raises:
-        ValueError: if the stack is not finite, or has one grey value only.
+        ValueError: if the stack has one grey value only.
     """
-    count = stack.shape[axis]
-    chosen = np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
-    part = np.stack([stack[(slice(None),) * axis + (k,)] for k in chosen])
-    if not np.isfinite(part).all():
-        raise ValueError("the stack holds NaN or infinite values: fill them first")
-    low, high = np.percentile(part, [0.5, 99.5])
+    sections = sample_sections(stack, axis, most)
+    fill = find_fill(stack, axis, most) if fill is None else fill
+    sections = [s for s in sections if s.min() != s.max()] or sections
+    sections = thinned(sections, 2**25)
+    masks = [fill_mask(s, fill) for s in sections]
+    planes = np.stack(sections)
+    if any(mask.any() for mask in masks):
+        planes = planes[~np.stack(masks)]
+    if not planes.size:
+        raise ValueError(
+            "the stack holds NaN, or fill values, only: there is nothing to learn from"
+        )
+    low, high = np.percentile(planes, [0.5, 99.5])
     if low == high:
-        low, high = float(part.min()), float(part.max())
+        low, high = float(planes.min()), float(planes.max())
     if low == high:
         raise ValueError("the stack has one grey value only: there is nothing to learn from")
     return float(low), float(high)

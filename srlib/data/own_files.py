@@ -11,6 +11,7 @@ import numpy as np
 from srlib.data.case import Case
 from srlib.data.io import Image, as_phases, encode_labels, phase_values, read
 from srlib.data.pairing import PairInspection, inspect_pair
+from srlib.data.planes import middle
 
 MOST_COARSE = 2**26  # coarse voxels that are trained on, a block in the middle of a larger volume
 ALIKE = 1.02  # ratio of the edges of a voxel up to which it is a cube
@@ -33,7 +34,7 @@ class OwnFiles:
     coarse: Image
     labels: list[float]
     fine_labels: list[float]
-    block: tuple[slice, slice, slice]
+    block: tuple[slice, ...]
     pair: PairInspection
 
 
@@ -71,7 +72,9 @@ def own_case(
         ValueError: if the files cannot be used together; the sentence says why and what to do.
 
     Example:
-        >>> import tempfile, pathlib, numpy as np
+        >>> import numpy as np
+        >>> from srlib.data.own_files import own_case
+        >>> import tempfile, pathlib
         >>> from scipy.ndimage import gaussian_filter
         >>> from srlib.data import write
         >>> solid = gaussian_filter(np.random.default_rng(0).normal(size=(96,) * 3), 3) > 0.01
@@ -98,7 +101,7 @@ def own_case(
         if fine_labels is not None
         else _all_values([i.path.name for i in images], found)
     )
-    block = _block(volume.values.shape)
+    block = middle(volume.values.shape, MOST_COARSE)
     lr = np.array(as_phases(volume, labels).values[block])
     hr = [_encoded(plane, fine_labels) for plane in planes]
     sizes = [image.voxel_size and image.voxel_size[-2:] for image in images for _ in _planes(image)]
@@ -149,15 +152,6 @@ def _all_values(names: list[str], found: list[np.ndarray]) -> list[float]:
 
 def _encoded(plane: np.ndarray, labels: list[float]) -> np.ndarray:
     return encode_labels(plane, labels)
-
-
-def _block(shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
-    """The middle of a volume, as near to a cube of the voxels that are trained on as can be."""
-    edge = max(shape)
-    while np.prod([min(n, edge) for n in shape], dtype=float) > MOST_COARSE:
-        edge = int(edge * 0.98)
-    z, y, x = (slice((n - min(n, edge)) // 2, (n + min(n, edge)) // 2) for n in shape)
-    return z, y, x
 
 
 def _check_cubes(volume: Image) -> None:

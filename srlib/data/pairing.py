@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ class PairInspection:
 
 
 def inspect_pair(
-    coarse,
+    coarse: Any,
     fine: Sequence,
     voxel_size: tuple[float | None, ...] | None = None,
     fine_voxel_sizes: Sequence[tuple[float | None, ...] | None] | None = None,
@@ -70,15 +71,21 @@ def inspect_pair(
     Raises:
         ValueError: if there is no fine image, or one of them holds no numbers.
 
-    >>> rng = np.random.default_rng(1)
-    >>> material = gaussian_filter(rng.normal(size=(96, 96, 96)), 2, mode="wrap") > 0.1
-    >>> pair = inspect_pair(material[::2, ::2, ::2], [material[5]], (0.8,) * 3, [(0.4, 0.4)])
-    >>> pair.scale_factor, pair.phase_map
-    (2.0, [[1, 0], [0, 1]])
+    Example:
+        >>> import numpy as np
+        >>> from scipy.ndimage import gaussian_filter
+        >>> from srlib.data.pairing import inspect_pair
+        >>> rng = np.random.default_rng(1)
+        >>> material = gaussian_filter(rng.normal(size=(96, 96, 96)), 2, mode="wrap") > 0.1
+        >>> pair = inspect_pair(material[::2, ::2, ::2], [material[5]], (0.8,) * 3, [(0.4, 0.4)])
+        >>> pair.scale_factor, pair.phase_map
+        (2.0, [[1, 0], [0, 1]])
     """
     if not fine:
         raise ValueError("give at least one fine image")
-    sizes = list(fine_voxel_sizes) if fine_voxel_sizes is not None else [None] * len(fine)
+    sizes: list[tuple[float | None, ...] | None] = [None] * len(fine)
+    if fine_voxel_sizes is not None:
+        sizes = list(fine_voxel_sizes)
     blocks = [read_block(coarse), *(read_block(image) for image in fine)]
     kinds = [kind_of(block) for block in blocks]
     findings = _about_kinds([k[0] for k in kinds], blocks)
@@ -127,7 +134,7 @@ def inspect_pair(
     )
 
 
-def _share(image, block: NDArray) -> float:
+def _share(image: Any, block: NDArray) -> float:
     return block.size / float(np.prod(image.shape, dtype=float))
 
 
@@ -139,12 +146,17 @@ def _about_kinds(kinds: list[str], blocks: list[NDArray]) -> list[Finding]:
         out.append(Finding("order", message, advice, "error"))
     for k, kind in enumerate(kinds[1:], 1):
         if kind != kinds[0]:
-            which = "coarse volume" if kinds[0] == "grey" else f"fine image {k}"
-            other = f"fine image {k}" if kinds[0] == "grey" else "coarse volume"
-            message = f"the {which} is grey, but the {other} has phases"
-            advice = f"segment the {which} first, with srlib segment"
+            names = ("the coarse volume", f"fine image {k}")
+            which, other = names if kinds[0] == "grey" else names[::-1]
+            message = f"{which} is grey, but {other} has phases"
+            advice = f"segment {which} first, with srlib segment"
             out.append(Finding("kind", message, advice, "error"))
     return out
+
+
+def _known(size: tuple[float | None, ...] | None) -> tuple[float, ...] | None:
+    """A voxel size, if it is known along all axes."""
+    return tuple(v for v in size if v) if size is not None and all(size) else None
 
 
 def _scale(
@@ -153,14 +165,15 @@ def _scale(
     given: float | None,
 ) -> tuple[float | None, list[Finding]]:
     """The scale factor that the voxel sizes tell, and where they contradict it or each other."""
-    known = [size for size in fine if size is not None and all(size)]
-    if coarse is None or not all(coarse) or not known:
+    known = [edges for size in fine if (edges := _known(size)) is not None]
+    cube = _known(coarse)
+    if cube is None or not known:
         if given is None:
             return None, []
         return float(given), []
-    flat = max(coarse) / min(coarse)
+    flat = max(cube) / min(cube)
     if flat > 1.02:
-        message = f"coarse voxels are no cubes: {voxels(coarse)}"
+        message = f"coarse voxels are no cubes: {voxels(cube)}"
         advice = "make them cubes with srlib depth, or correct the size in the file"
         return None, [Finding("voxel size", message, advice, "error", {"ratio": flat})]
     edges = [edge for size in known for edge in size[-2:]]
@@ -168,10 +181,10 @@ def _scale(
         message = f"fine pixels differ: {min(edges):g} to {max(edges):g} um"
         advice = "resample all fine images to squares of one size"
         return None, [Finding("voxel size", message, advice, "error")]
-    ratio = float(np.mean(coarse) / np.mean(edges))
+    ratio = float(np.mean(cube) / np.mean(edges))
     numbers = {"ratio": ratio}
     if ratio < 0.99:
-        message = f"the first file has the finer voxels: {voxels(coarse)} against {edges[0]:g} um"
+        message = f"the first file has the finer voxels: {voxels(cube)} against {edges[0]:g} um"
         advice = "exchange coarse and fine, or correct the sizes in the files"
         return None, [Finding("order", message, advice, "error", numbers)]
     if given is not None and abs(ratio / given - 1) > 0.02:
@@ -186,7 +199,7 @@ def _scale(
         f"the voxel sizes make a scale factor of {ratio:.4g}; the nearest that can be made is "
     )
     message += f"{nearest:.4g}"
-    advice = f"resample the fine images to {np.mean(coarse) / nearest:.4g} um"
+    advice = f"resample the fine images to {np.mean(cube) / nearest:.4g} um"
     return nearest, [Finding("scale factor", message, advice, "warning", numbers)]
 
 

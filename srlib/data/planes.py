@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +37,7 @@ class Planes:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, key) -> np.ndarray:
+    def __getitem__(self, key: Any) -> np.ndarray:
         keys = key if isinstance(key, tuple) else (key,)
         if keys and keys[0] is Ellipsis:
             keys = (slice(None),) * (self.ndim - len(keys) + 1) + keys[1:]
@@ -52,7 +54,7 @@ class Planes:
         planes = [self._plane(int(number))[rest] for number in numbers]
         return np.stack(planes) if planes else np.empty((0, *self.shape[1:]), self.dtype)[:, *rest]
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         values = self[:]
         return values if dtype is None else values.astype(dtype, copy=False)
 
@@ -61,3 +63,15 @@ class Planes:
         if plane.shape != self.shape[1:]:
             raise ValueError(f"plane {number} is {plane.shape}, but the first is {self.shape[1:]}")
         return plane
+
+
+def middle(shape: tuple[int, ...], most: int) -> tuple[slice, ...]:
+    """The middle of an image, at most ``most`` voxels, as near to a cube as its shape allows.
+
+    >>> middle((10, 100, 100), 10_000)
+    (slice(0, 10, None), slice(34, 65, None), slice(34, 65, None))
+    """
+    edge = max(shape)
+    while prod(min(n, edge) for n in shape) > most:
+        edge = int(edge * 0.98)
+    return tuple(slice((n - min(n, edge)) // 2, (n + min(n, edge)) // 2) for n in shape)

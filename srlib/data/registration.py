@@ -5,15 +5,24 @@ the order z, y, x, with the meaning ``warped(p) = moving(p + u(p))``. Both volum
 first: noise and rings go at the fine end, the slow drift of brightness at the coarse one.
 """
 
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numba import njit
 from scipy.fft import dctn, idctn
 from scipy.ndimage import gaussian_filter, map_coordinates, shift, spline_filter
 from tqdm.std import tqdm
 
+from srlib.data.fill import fill_mask, find_fill
+from srlib.data.sections import FAINT, reader
+
 BAND = 3.0, 12.0  # sigmas in voxels: finer and coarser structure than this is left out
 STEP = 2  # the band-passed volumes are compared on every second voxel
 GRID = (slice(None, None, STEP),) * 3
+LARGEST = 1024  # pixels an edge of sections that are aligned
 EDGE = 12  # voxels of padding after which a cubic spline has forgotten its border
 
 
@@ -32,7 +41,7 @@ def _check(mask: np.ndarray | None = None, **arrays: np.ndarray) -> None:
         raise ValueError(f"mask should be boolean, {shape} in shape and true somewhere.")
 
 
-def _band(volume: np.ndarray, mask: np.ndarray | None):
+def _band(volume: np.ndarray, mask: np.ndarray | None) -> Any:
     """Image of the band on every ``STEP``-th voxel, sd 1; 0 outside the mask."""
     import SimpleITK as sitk
 
@@ -88,7 +97,14 @@ def rigid(moving: np.ndarray, fixed: np.ndarray, mask: np.ndarray | None = None)
     return field
 
 
-def demons(moving, fixed, start=None, smooth=12.0, iterations=60, mask=None) -> np.ndarray:
+def demons(
+    moving: np.ndarray,
+    fixed: np.ndarray,
+    start: np.ndarray | None = None,
+    smooth: float = 12.0,
+    iterations: int = 60,
+    mask: np.ndarray | None = None,
+) -> np.ndarray:
     """Smooth non-rigid displacement on top of ``start``, by fast symmetric forces demons.
 
     The result is ``start`` (zero if not given) and what the demons add, composed. ``smooth``: sigma
@@ -117,7 +133,14 @@ def demons(moving, fixed, start=None, smooth=12.0, iterations=60, mask=None) -> 
     return field
 
 
-def shifted(moving, fixed, start, mask=None, soften=0.0, wide=20.0) -> np.ndarray:
+def shifted(
+    moving: np.ndarray,
+    fixed: np.ndarray,
+    start: np.ndarray,
+    mask: np.ndarray | None = None,
+    soften: float = 0.0,
+    wide: float = 20.0,
+) -> np.ndarray:
     """``start`` plus the one shift that correlates both volumes best, found to 0.02 voxels.
 
     Structure wider than ``wide`` is left out, and ``fixed`` is blurred by ``soften`` first: if both
@@ -145,7 +168,7 @@ def _without_wide(volume: np.ndarray, wide: float, soften: float = 0.0) -> np.nd
     As two calls of :func:`scipy.ndimage.gaussian_filter`: reflected at its border, a volume is
     blurred by a product of cosine transforms, which takes a tenth of the time.
     """
-    keep, drop = 1.0, 1.0
+    keep, drop = np.ones(1), np.ones(1)
     for axis, n in enumerate(volume.shape):
         shape = [-1 if k == axis else 1 for k in range(3)]
         for sigma in (soften, wide):
@@ -161,13 +184,20 @@ def _without_wide(volume: np.ndarray, wide: float, soften: float = 0.0) -> np.nd
 
 
 def register(
-    moving, fixed, mask=None, smooth=0.0, iterations=60, soften=0.0, progress=True
+    moving: np.ndarray,
+    fixed: np.ndarray,
+    mask: np.ndarray | None = None,
+    smooth: float = 0.0,
+    iterations: int = 60,
+    soften: float = 0.0,
+    progress: bool = True,
 ) -> np.ndarray:
     """:func:`rigid`, :func:`shifted`, then :func:`demons` if ``smooth`` is positive (IN-07, IN-08).
 
     On blurred, noisy volumes the demons can do harm, so they are off by default.
     """
-    field, stages = None, ["rigid", "shift"] + ["demons"] * (smooth > 0)
+    field = np.empty(0, np.float32)
+    stages = ["rigid", "shift"] + ["demons"] * (smooth > 0)
     for stage in tqdm(stages, "registering", disable=not progress):
         if stage == "rigid":
             field = rigid(moving, fixed, mask)
@@ -190,7 +220,7 @@ def apply(volume: np.ndarray, displacement: np.ndarray, order: int = 3) -> np.nd
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _sampled(values, displacement, order, edge):
+def _sampled(values: np.ndarray, displacement: np.ndarray, order: int, edge: int) -> np.ndarray:
     """A padded volume of spline coefficients at displaced places, as map_coordinates finds it."""
     _, deep, high, wide = displacement.shape
     out = np.empty((deep, high, wide), np.float32)
@@ -246,6 +276,45 @@ def strain(displacement: np.ndarray, mask: np.ndarray | None = None) -> float:
     return float(np.mean(slopes))
 
 
+@dataclass(frozen=True)
+class Slips:
+    """How far sections have slipped, and what of it is to be believed.
+
+    Attributes:
+        slips: ``(D, 2)`` pixels along y and x, mean 0.
+        bridged: Sections that show nothing, or are like neither neighbour: what is between their
+            neighbours' slips stands for theirs.
+        unsure: Sections whose step from the one before is taken as 0: no shift makes them alike.
+        far: Sections whose step from the one before is at the end of the search, or beyond.
+        fixed: Whether a pattern that stays in the frame, such as stripes, was subtracted.
+    """
+
+    slips: np.ndarray
+    bridged: tuple[int, ...] = ()
+    unsure: tuple[int, ...] = ()
+    far: tuple[int, ...] = ()
+    fixed: bool = False
+
+    def sentences(self) -> list[str]:
+        """What was found; sections are counted from 0."""
+        found = []
+        for name, words in (
+            ("bridged", "show nothing that their neighbours show: their slips are interpolated"),
+            ("unsure", "are not alike the one before at any shift: their steps are unknown"),
+            ("far", "have slipped as far as was searched, or farther: search farther"),
+        ):
+            numbers = getattr(self, name)
+            if numbers:
+                found.append(f"sections {', '.join(map(str, numbers))} {words}")
+        if self.fixed:
+            found.append("a pattern fixed in the frame was subtracted to see the slips")
+        return found
+
+
+PEAK = 4.0  # sds of a cross-correlation that its maximum should stand above its mean
+FIXED = 0.15  # correlation of sections half a stack apart: more is no material
+
+
 def align_sections(stack: np.ndarray, most: int = 8, progress: bool = False) -> np.ndarray:
     """How far each section of a stack has slipped sideways, from the one before it (FS-09).
 
@@ -259,23 +328,146 @@ def align_sections(stack: np.ndarray, most: int = 8, progress: bool = False) -> 
         most: Pixels that a section can have slipped against the one before, at most.
 
     Returns:
-        ``(D, 2)`` pixels along y and x; :func:`apply_shifts` takes them back.
+        ``(D, 2)`` pixels along y and x; :func:`apply_shifts` takes them back. A warning says what
+        of it is not to be believed; :func:`find_slips` leaves that out, and gives it as numbers.
 
     Raises:
-        ValueError: if this is no stack of finite grey values, or its sections are too small.
+        ValueError: if this is no stack of grey values, or its sections are too small.
     """
     _check_sections(stack)
-    if not 1 <= most < min(stack.shape[1:]) // 2 - 1:
+    found = find_slips(stack, most, guess=True, progress=progress)
+    for sentence in found.sentences():
+        warnings.warn(sentence, stacklevel=2)
+    return found.slips
+
+
+def find_slips(
+    stack: np.ndarray,
+    most: int = 8,
+    axis: int = 0,
+    fill: tuple[float, ...] | None = None,
+    guess: bool = False,
+    progress: bool = False,
+) -> Slips:
+    """The slips of :func:`align_sections`, each with whether it is to be believed.
+
+    Only pixels count that were measured in all sections, at most 1024 an edge. Where a section is
+    blank, or is like the one before at no shift, the next one is compared with the last good one.
+
+    Args:
+        stack: Sections, three axes, grey; read one by one.
+        most: Pixels that a section can have slipped against the one before, at most.
+        axis: The depth.
+        fill: Values of pixels that were not measured; None for those of
+            :func:`srlib.data.fill.find_fill`.
+        guess: Take the likeliest step also where it is not to be believed, instead of 0.
+        progress: Show a bar.
+
+    Raises:
+        ValueError: if sections are too small for the search, or all of them blank.
+    """
+    read, fill = reader(stack, axis), find_fill(stack, axis) if fill is None else fill
+    count = stack.shape[axis]
+    window = _common(read, count, fill)
+    size = [part.stop - part.start for part in window]
+    if not 1 <= most < min(size) // 2 - 1:
         raise ValueError(f"most is {most}, but it should be from 1 to under half a section.")
-    steps, before = [np.zeros(2)], None
-    for section in tqdm(stack, "aligning", disable=not progress):
-        now = np.fft.rfft2(section - section.mean(dtype=np.float32))
-        if before is not None:
-            alike = np.fft.irfft2(before.conj() * now, section.shape)
-            steps.append(_peak(alike, int(most)))
-        before = now
-    slips = np.cumsum(steps, 0)
-    return slips - slips.mean(0)
+    mean, share = _fixed(read, count, window)
+    fixed = share >= FIXED and count >= 12
+    base = mean if fixed else np.float32(0)
+    place = np.full((count, 2), np.nan)
+    bridged: list[int] = []
+    unsure: list[int] = []
+    far: list[int] = []
+    good: list[tuple[int, np.ndarray]] = []  # the last two sections that count
+    contrast = [float(read(k)[window].std()) for k in range(count)]
+    for k in tqdm(range(count), "aligning", disable=not progress):
+        section = read(k)[window]
+        if contrast[k] < FAINT * np.median(contrast):
+            bridged.append(k)
+            continue
+        now = np.fft.rfft2(section - section.mean(dtype=np.float32) - base)
+        steps = [_step(b, now, size, min(int(most) * (k - j), min(size) // 2 - 2)) for j, b in good]
+        if not good:
+            place[k] = 0
+        elif steps[-1][1] == "":
+            place[k] = place[good[-1][0]] + steps[-1][0]
+        elif not guess and len(good) > 1 and good[-1][0] in unsure + far and steps[0][1] == "":
+            odd = good.pop()[0]  # it is like neither
+            (unsure if odd in unsure else far).remove(odd)
+            bridged.append(odd)
+            place[odd], place[k] = np.nan, place[good[-1][0]] + steps[0][0]
+        else:
+            (far if steps[-1][1] == "far" else unsure).append(k)
+            place[k] = place[good[-1][0]] + (steps[-1][0] if guess else 0)
+        good = [*good, (k, now)][-2:]
+    known = np.flatnonzero(np.isfinite(place[:, 0]))
+    if not len(known):
+        raise ValueError("every section of the stack is blank")
+    slips = np.stack([np.interp(np.arange(count), known, place[known, c]) for c in (0, 1)], 1)
+    found = [tuple(sorted(numbers)) for numbers in (bridged, unsure, far)]
+    return Slips(slips - slips.mean(0), found[0], found[1], found[2], bool(fixed))
+
+
+def _common(
+    read: Callable[[int], np.ndarray], count: int, fill: tuple[float, ...]
+) -> tuple[slice, slice]:
+    """The largest rectangle around the middle in which all sections were measured."""
+    measured = None
+    for k in range(count):
+        section = read(k)
+        if section.min() == section.max():  # a blank one
+            continue
+        mask = fill_mask(section, fill)
+        measured = ~mask if measured is None else measured & ~mask
+    if measured is None:
+        raise ValueError("every section of the stack is blank")
+    low, high = [0, 0], list(measured.shape)
+    while not measured[low[0] : high[0], low[1] : high[1]].all() and min(high) > max(low):
+        part = measured[low[0] : high[0], low[1] : high[1]]
+        sides = {(0, 0): part[0], (0, 1): part[-1], (1, 0): part[:, 0], (1, 1): part[:, -1]}
+        axis, end = max(sides, key=lambda side: (~sides[side]).mean())
+        if end:
+            high[axis] -= 1
+        else:
+            low[axis] += 1
+    for axis in (0, 1):
+        more = max(0, high[axis] - low[axis] - LARGEST)
+        low[axis], high[axis] = low[axis] + more // 2, high[axis] - (more - more // 2)
+    return slice(low[0], high[0]), slice(low[1], high[1])
+
+
+def _fixed(
+    read: Callable[[int], np.ndarray], count: int, window: tuple[slice, slice]
+) -> tuple[np.ndarray, float]:
+    """The mean of all sections, and how alike sections are that are half a stack apart."""
+
+    def scaled(k: int) -> np.ndarray:
+        section = read(k)[window].astype(np.float32)
+        return (section - section.mean()) / max(float(section.std()), 1e-9)
+
+    half = count // 2
+    pairs = np.unique(np.linspace(0, count - half - 1, 32).astype(int))
+    alike = float(np.median([(scaled(k) * scaled(k + half)).mean() for k in pairs]))
+    if alike < FIXED:
+        return np.zeros((), np.float32), alike
+    total: Any = 0.0
+    for k in range(count):
+        section = read(k)[window].astype(np.float32)
+        total = total + section - section.mean()
+    return total / np.float32(count), alike
+
+
+def _step(
+    before: np.ndarray, now: np.ndarray, size: list[int], most: int
+) -> tuple[np.ndarray, str]:
+    """The shift of a section against another, and why not to believe it: "", "flat" or "far"."""
+    alike = np.fft.irfft2(before.conj() * now, size)
+    step = _peak(alike, most)
+    height = (alike[tuple(np.rint(step).astype(int))] - alike.mean()) / max(alike.std(), 1e-12)
+    if height < PEAK:
+        return step, "flat"
+    return step, "far" if np.abs(np.rint(step)).max() >= most else ""
 
 
 def _peak(alike: np.ndarray, most: int) -> np.ndarray:
@@ -300,5 +492,5 @@ def apply_shifts(stack: np.ndarray, slips: np.ndarray) -> np.ndarray:
 
 
 def _check_sections(stack: np.ndarray) -> None:
-    if stack.ndim != 3 or len(stack) < 2 or not np.isfinite(stack).all():
-        raise ValueError(f"a stack is (D, H, W) of finite numbers, 2 or more, not {stack.shape}.")
+    if stack.ndim != 3 or len(stack) < 2:
+        raise ValueError(f"a stack is (D, H, W) of numbers, 2 or more, not {stack.shape}.")

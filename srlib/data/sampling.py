@@ -6,12 +6,21 @@ from torch import Tensor
 
 
 def one_hot(labels: np.ndarray | Tensor, n: int) -> Tensor:
-    """Channels of 0 and 1: labels ``(..., D, H, W)`` to float ``(n, ..., D, H, W)``."""
+    """Channels of 0 and 1: labels ``(..., D, H, W)`` to float ``(n, ..., D, H, W)``.
+
+    Example:
+        >>> import numpy as np
+        >>> from srlib.data import one_hot
+        >>> one_hot(np.array([0, 2, 1]), 3).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+    """
     labels = torch.as_tensor(labels)
     return (labels[None] == torch.arange(n).view(-1, *[1] * labels.ndim)).float()
 
 
-def _starts(shape: tuple[int, ...], edge: int, n: int, generator) -> np.ndarray:
+def _starts(
+    shape: tuple[int, ...], edge: int, n: int, generator: torch.Generator | None
+) -> np.ndarray:
     if min(shape) < edge:
         raise ValueError(
             f"a window of {edge} does not fit into the shape {tuple(shape)}: use a larger image "
@@ -22,8 +31,18 @@ def _starts(shape: tuple[int, ...], edge: int, n: int, generator) -> np.ndarray:
     )
 
 
-def sample_cubes(lr: np.ndarray, edge: int, n: int, generator=None) -> np.ndarray:
-    """``n`` cubes ``(n, edge, edge, edge)`` of a volume, every position as likely as any other."""
+def sample_cubes(
+    lr: np.ndarray, edge: int, n: int, generator: torch.Generator | None = None
+) -> np.ndarray:
+    """``n`` cubes ``(n, edge, edge, edge)`` of a volume, every position as likely as any other.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from srlib.data import sample_cubes
+        >>> sample_cubes(np.zeros((9, 9, 9)), 4, 2, torch.Generator().manual_seed(0)).shape
+        (2, 4, 4, 4)
+    """
     starts = _starts(lr.shape, edge, n, generator)
     return np.stack([lr[z : z + edge, y : y + edge, x : x + edge] for z, y, x in starts])
 
@@ -35,7 +54,9 @@ def most_mixed(lr: Tensor, count: int) -> Tensor:
     return lr.unflatten(0, (-1, count))[torch.arange(len(entropy)), entropy.argmax(1)]
 
 
-def sample_squares(images: list[np.ndarray], edge: int, n: int, generator=None) -> np.ndarray:
+def sample_squares(
+    images: list[np.ndarray], edge: int, n: int, generator: torch.Generator | None = None
+) -> np.ndarray:
     """``n`` squares ``(n, edge, edge)`` of a list of images, every position as likely."""
     shapes = np.array([i.shape for i in images])
     rooms = (shapes - edge + 1.0).clip(0).prod(1)

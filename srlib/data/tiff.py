@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -53,7 +54,7 @@ def micrometres(size: float | str | None, unit: str | None) -> float | None:
     return length if np.isfinite(length) and length > 0 else None
 
 
-def read_tiff(path: Path):
+def read_tiff(path: Path) -> tuple[Any, tuple[float | None, ...] | None, list[str]]:
     """Values, voxel size and notes of a TIFF; see :func:`srlib.data.io.read`.
 
     Raises:
@@ -99,7 +100,7 @@ def _complete(path: Path) -> Iterator[None]:
         )
 
 
-def _choose(tiff, path: Path) -> tuple[list, list[str]]:
+def _choose(tiff: Any, path: Path) -> tuple[list, list[str]]:
     """The series that make the image: one, or pieces that were appended, without thumbnails."""
     wanted = re.findall(r'FileName="([^"]+)"', tiff.ome_metadata or "")
     absent = sorted({name for name in wanted if not (path.parent / name).exists()} - {path.name})
@@ -134,7 +135,7 @@ def _choose(tiff, path: Path) -> tuple[list, list[str]]:
     )
 
 
-def _check_axes(axes: str, series, path: Path, notes: list[str]) -> None:
+def _check_axes(axes: str, series: Any, path: Path, notes: list[str]) -> None:
     """Raise a ValueError for channels and time steps; two or three axes are left, and colours."""
     spatial = axes.replace("S", "")
     counts = dict(zip(series.axes, series.shape, strict=True))
@@ -153,7 +154,7 @@ def _check_axes(axes: str, series, path: Path, notes: list[str]) -> None:
         notes.append(f"its {counts[spatial[0]]} {kind} are taken for the planes of a volume")
 
 
-def _check_complete(tiff, path: Path) -> None:
+def _check_complete(tiff: Any, path: Path) -> None:
     """Raise a ValueError if the first or the last page lies beyond the end of the file."""
     size = path.stat().st_size
     for page in (tiff.pages.first, tiff.pages[len(tiff.pages) - 1]):
@@ -162,7 +163,9 @@ def _check_complete(tiff, path: Path) -> None:
             raise ValueError(f"{path.name} is incomplete: fetch or save it again")
 
 
-def _shown(keyframe, axes: str, path: Path, notes: list[str]) -> Callable[[np.ndarray], np.ndarray]:
+def _shown(
+    keyframe: Any, axes: str, path: Path, notes: list[str]
+) -> Callable[[np.ndarray], np.ndarray]:
     """What makes of stored values those that the screen shows."""
     white, bits, dtype = keyframe.photometric == 0, keyframe.bitspersample, keyframe.dtype
     if keyframe.photometric == 3:
@@ -196,7 +199,7 @@ def _grey(values: np.ndarray, path: Path) -> np.ndarray:
     return np.ascontiguousarray(colours[..., 0])
 
 
-def _values(path: Path, tiff, series: list, show: Callable[[np.ndarray], np.ndarray]):
+def _values(path: Path, tiff: Any, series: list, show: Callable[[np.ndarray], np.ndarray]) -> Any:
     """An array, a memory map, or planes that are read when they are asked for."""
     import zarr
 
@@ -233,7 +236,7 @@ def _values(path: Path, tiff, series: list, show: Callable[[np.ndarray], np.ndar
     return Planes(read, (len(places), *probe.shape), probe.dtype)
 
 
-def _plane_of(array, k: int) -> np.ndarray:
+def _plane_of(array: Any, k: int) -> np.ndarray:
     """Plane ``k`` of an array with axes of length one before, between or after."""
     leading = next((i for i, n in enumerate(array.shape) if n > 1), 0)
     if array.ndim < 3 or array.ndim == 3 and array.shape[0] == 1:
@@ -241,7 +244,7 @@ def _plane_of(array, k: int) -> np.ndarray:
     return np.squeeze(np.asarray(array[(0,) * leading + (k,)]))
 
 
-def _voxel_size(tiff) -> tuple[float | None, float | None, float | None]:
+def _voxel_size(tiff: Any) -> tuple[float | None, float | None, float | None]:
     """Micrometres along z, y and x, as far as the file says."""
     if tiff.is_ome:
         found = _ome_voxel_size(tiff.ome_metadata)
@@ -268,10 +271,11 @@ def _voxel_size(tiff) -> tuple[float | None, float | None, float | None]:
         )
     unit = page.tags.get("ResolutionUnit")
     per = {2: "inch", 3: "cm"}.get(int(unit.value) if unit else 2)
-    return None, *(None if _is_print(n, per) else micrometres(1 / n, per) for n in across)
+    y, x = (None if _is_print(n, per) else micrometres(1 / n, per) for n in across)
+    return None, y, x
 
 
-def _resolution(page, tag: str) -> float:
+def _resolution(page: Any, tag: str) -> float:
     """Pixels a unit; 0 if the file does not say."""
     found = page.tags.get(tag)
     try:

@@ -7,9 +7,10 @@ take for themselves is known of the gradients of convolutions only.
 """
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ def tile_edge(model: nn.Module, tile: int | None = None) -> int:
     return int(tile or scale.denominator * max(1, TILE // scale.numerator))
 
 
-def kept(model: nn.Module, inner: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
+def kept(model: nn.Module, inner: tuple[slice, ...], shape: Sequence[int]) -> tuple[slice, ...]:
     """What the layers on finer grids need of a tile with its halo, ``shape``, for ``inner``."""
     reach, ends = model.halo - model.coarse_halo, zip(inner, shape, strict=True)
     return tuple(slice(max(k.start - reach, 0), min(k.stop + reach, n)) for k, n in ends)
@@ -146,23 +147,27 @@ aten = torch.ops.aten
 class Ghost(Tensor):
     """A tensor without data that says it is on a device: autocast and the models believe it."""
 
+    meta: Tensor
+
     @staticmethod
-    def __new__(cls, meta: Tensor, device: torch.device):
+    def __new__(cls, meta: Tensor, device: torch.device) -> "Ghost":
         layout = meta.shape, meta.stride(), meta.storage_offset()
         ghost = Tensor._make_wrapper_subclass(cls, *layout, dtype=meta.dtype, device=device)
         ghost.meta = meta
         return ghost
 
     @classmethod
-    def __torch_dispatch__(cls, operation, types, args=(), kwargs=None):
+    def __torch_dispatch__(  # type: ignore[override]  # the stub has no class method
+        cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> NoReturn:
         raise RuntimeError("a tensor without data has left the work whose memory was predicted")
 
 
-def _tensors(tree) -> list[Tensor]:
+def _tensors(tree: Any) -> list[Tensor]:
     return [x for x in tree_iter(tree) if isinstance(x, Tensor)]
 
 
-def _scratch(operation, args: tuple) -> int:
+def _scratch(operation: Any, args: tuple) -> int:
     """Bytes that the gradients of a convolution take on a CPU: copies in blocks of 16 channels."""
     if operation is not aten.convolution_backward.default or args[0].device.type != "cpu":
         return 0
@@ -174,13 +179,16 @@ class Live(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sizes, self.now, self.peak = {}, 0, 0
+        self.sizes: dict[int, int] = {}
+        self.now, self.peak = 0, 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # else torch imports its compiler
 
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         inputs = _tensors((args, kwargs))
         for x in inputs:
             if not isinstance(x, Ghost):
@@ -191,7 +199,7 @@ class Live(TorchDispatchMode):
         self.peak = max(self.peak, self.now + _scratch(operation, args))
         return out
 
-    def run(self, operation, args: tuple, kwargs: dict, inputs: list[Tensor]):
+    def run(self, operation: Any, args: tuple, kwargs: dict, inputs: list[Tensor]) -> Any:
         """The result of an operation: real if it is of little real data, and not of chance."""
         ghosts = [x for x in inputs if isinstance(x, Ghost)]
         little = not ghosts and 0 < sum(x.nbytes for x in inputs) < REAL
@@ -199,27 +207,38 @@ class Live(TorchDispatchMode):
             return operation(*args, **kwargs)
         if operation in (aten._local_scalar_dense.default, aten.equal.default):
             return 1.0  # a loss to be logged, or compared with its gate; a check that passes
-        device = (ghosts or inputs)[0].device if inputs else kwargs.get("device") or "cpu"
+        if inputs:
+            device = (ghosts or inputs)[0].device
+        else:
+            device = torch.device(kwargs.get("device") or "cpu")
         if operation is aten.bincount.default:  # its size depends on the data
             return Ghost(torch.empty(args[2], dtype=torch.int64, device="meta"), device)
         return self.without_data(operation, args, kwargs, inputs, device)
 
-    def without_data(self, operation, args: tuple, kwargs: dict, inputs: list[Tensor], device):
+    def without_data(
+        self,
+        operation: Any,
+        args: tuple,
+        kwargs: dict,
+        inputs: list[Tensor],
+        device: torch.device,
+    ) -> Any:
         """The result of an operation as its shape alone, if it is large or of chance."""
-        known = {}
+        known: dict[Tensor, Tensor] = {}
 
-        def lower(x):
+        def lower(x: Any) -> Any:
             if isinstance(x, torch.Generator):
                 return None
             if not isinstance(x, Tensor):
                 return x
-            layout = {"dtype": x.dtype, "device": "meta"}
-            ghost = isinstance(x, Ghost)
-            meta = x.meta if ghost else torch.empty_strided(x.shape, x.stride(), **layout)
+            if isinstance(x, Ghost):
+                meta = x.meta
+            else:
+                meta = torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta")
             known[meta] = x
             return meta
 
-        def lift(x):
+        def lift(x: Any) -> Any:
             if not isinstance(x, Tensor):
                 return x
             return known[x] if x in known else Ghost(x, device)  # in place, or new

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.std import tqdm
 
+from srlib.data.normalization import check_grey
 from srlib.precision import autocast
 
 
@@ -42,6 +43,14 @@ def restore(
     Raises:
         ValueError: for an image that is not 2D or 3D, not finite or far outside [-1, 1], or for
             impossible steps.
+
+    Example:
+        >>> import numpy as np
+        >>> from srlib import models
+        >>> from srlib.inference.restoration import restore
+        >>> model = models.RestorationUNet(width=8)  # train one with srlib.training.fit_restorer
+        >>> restore(model, np.zeros((32, 32), np.float32), steps=2).shape
+        (32, 32)
     """
     *_, last = path(model, image, steps, stop=stop, tile=tile, progress=progress)
     return last
@@ -119,13 +128,7 @@ def diffuse(
 
 
 def _checked(image: np.ndarray, steps: int, stop: int | None = None) -> np.ndarray:
-    image = np.asarray(image, np.float32)
-    if image.ndim not in (2, 3) or not image.size:
-        raise ValueError(f"image is {image.shape}: give a slice (H, W) or slices (D, H, W)")
-    if not np.isfinite(image).all() or np.abs(image).max() > 1.5:
-        raise ValueError(
-            "grey values must be finite and in [-1, 1]: see srlib.data.normalization.scaled"
-        )
+    image = check_grey(image)
     if steps < 1 or stop is not None and not 1 <= stop <= steps:
         raise ValueError(f"steps={steps} and stop={stop}: take 1 or more, and stop up to steps")
     return image
@@ -144,12 +147,12 @@ def _answer(model: nn.Module, x: Tensor, t: float, tile: int | None) -> Tensor:
     for top in range(0, high, step):
         for left in range(0, wide, step):
             a, b = max(0, top - halo), max(0, left - halo)
-            part = x[..., a : top + step + halo, b : left + step + halo]
-            fill = [-n % model.multiple for n in (part.shape[3], part.shape[2])]
-            found = model(_padded(part, (0, fill[0], 0, fill[1])), time)
+            square = x[..., a : top + step + halo, b : left + step + halo]
+            fill = [-n % model.multiple for n in (square.shape[3], square.shape[2])]
+            clean = model(_padded(square, (0, fill[0], 0, fill[1])), time)
             target = out[..., top : top + step, left : left + step]
             target.copy_(
-                found[..., top - a :, left - b :][..., : target.shape[2], : target.shape[3]]
+                clean[..., top - a :, left - b :][..., : target.shape[2], : target.shape[3]]
             )
     return out
 

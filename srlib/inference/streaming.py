@@ -8,8 +8,9 @@ can write it together.
 import contextlib
 import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ def superres_to_file(
     tile: int | None = None,
     crop: int = 1,
     progress: bool | None = None,
-    client=None,
+    client: Any = None,
     labels: list[float] | None = None,
 ) -> Path:
     """Super-resolve a volume on disk to another one; neither is ever in memory whole.
@@ -112,7 +113,7 @@ def _description(model: nn.Module, how: dict) -> str:
     )
 
 
-def _check_output(lr_path: Path, out_path: Path, client) -> None:
+def _check_output(lr_path: Path, out_path: Path, client: Any) -> None:
     io.check_output(lr_path, out_path)
     if client is not None and not hasattr(client, "scheduler_info"):
         raise ValueError(f"client must be a dask.distributed.Client, not {client!r}")
@@ -123,7 +124,7 @@ def _check_output(lr_path: Path, out_path: Path, client) -> None:
         )
 
 
-def _key(model: nn.Module, lr, how: dict) -> str:
+def _key(model: nn.Module, lr: Any, how: dict) -> str:
     """A name for all that decides about the voxels; reads and checks the whole input for it."""
     device = next(model.parameters()).device.type
     about = (type(model).__name__, getattr(model, "config", None), model.scale_factor, device)
@@ -134,11 +135,11 @@ def _key(model: nn.Module, lr, how: dict) -> str:
     for start in range(0, lr.shape[0], 32):
         part = np.ascontiguousarray(lr[start : start + 32])
         tiling.check_labels(model, part)
-        found.update(part)
+        found.update(part.data)
     return found.hexdigest()
 
 
-def _make(item: tuple, model: nn.Module, lr, out, how: dict, journal: Journal) -> int:
+def _make(item: tuple, model: nn.Module, lr: Any, out: Any, how: dict, journal: Journal) -> int:
     """Compute one tile and write it; a chunk is on disk after that, not only on its way."""
     number, corner = item
     where, labels = tiling.tile_at(model, lr, corner, **how)
@@ -150,13 +151,15 @@ def _make(item: tuple, model: nn.Module, lr, out, how: dict, journal: Journal) -
     return number
 
 
-def _make_there(item: tuple, lr_path: Path, labels: list, out_path: Path, **rest) -> int:
+def _make_there(item: tuple, lr_path: Path, labels: list, out_path: Path, **rest: Any) -> int:
     """The same on a worker of a Dask cluster, which opens the files itself."""
     lr = io.as_phases(io.read(lr_path), labels).values
     return _make(item, lr=lr, out=io.reopen(out_path, ()), **rest)
 
 
-def _spread(client, left: list[tuple], model: nn.Module, **rest) -> Iterator[int]:
+def _spread(
+    client: Any, left: list[tuple], model: nn.Module, **rest: Any
+) -> Generator[int, None, None]:
     """The same on all workers, a task for each tile."""
     from distributed import as_completed
 

@@ -12,7 +12,7 @@ def superres(
     seed: int = 0,
     tile: int | None = None,
     crop: int = 1,
-    period: tuple[int, int, int] | None = None,
+    period: tuple[int, ...] | None = None,
     progress: bool | None = None,
 ) -> np.ndarray:
     """Super-resolve a coarse volume in memory (SuperRes, Algorithm 1, return).
@@ -27,6 +27,14 @@ def superres(
     Raises:
         ValueError: if the volume does not fit the model.
         MemoryError: if the output, or a tile, does not fit into memory.
+
+    Example:
+        >>> from srlib import datasets, models
+        >>> from srlib.inference.superres import superres
+        >>> case = datasets.load("case3", source="twin", edge=64)
+        >>> model = models.load("case3-twin-0")
+        >>> superres(model, case.lr[:6, :6, :6]).shape  # 4 * (6 - 2) along each axis
+        (16, 16, 16)
     """
     lr = lr if hasattr(lr, "shape") else np.asarray(lr)
     check_volume(model, lr.shape, crop, tile)
@@ -60,6 +68,13 @@ def generate(
 
     Raises:
         ValueError: if the model needs a coarse volume, or the shape does not fit.
+
+    Example:
+        >>> from srlib import models
+        >>> from srlib.inference.superres import generate
+        >>> model = models.SuperResLite(n_lr=0, n_phases=2, width=8)  # not trained yet
+        >>> generate(model, (16, 16, 16)).shape
+        (16, 16, 16)
     """
     if getattr(model, "n_lr", 1):
         raise ValueError("this model needs a coarse volume: use superres, or train one without lr")

@@ -4,8 +4,9 @@ A tile is computed with the coarse voxels around it that can change it (the gene
 noise depends on seed and position alone. So the tiles of any size make the same volume.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +39,9 @@ def check_volume(model: nn.Module, shape: tuple[int, ...], crop: int, tile: int 
     _check_cuts(exact_scale(model.scale_factor).denominator, model.scale_factor, shape, crop, tile)
 
 
-def _check_cuts(step: int, scale_factor, shape: tuple[int, ...], crop: int, tile) -> None:
+def _check_cuts(
+    step: int, scale_factor: float, shape: tuple[int, ...], crop: int, tile: int | None
+) -> None:
     """Raise a ValueError if a volume cannot be cut this way into multiples of ``step`` voxels."""
     if len(shape) != 3:
         raise ValueError(f"the coarse volume must be (D, H, W), not of shape {tuple(shape)}")
@@ -75,13 +78,13 @@ def check_labels(model: nn.Module, part: np.ndarray) -> None:
 
 def tile_at(
     model: nn.Module,
-    lr,
-    corner: tuple[int, int, int],
+    lr: Any,
+    corner: tuple[int, ...],
     seed: int = 0,
     tile: int | None = None,
     crop: int = 1,
-    period: tuple[int, int, int] | None = None,
-) -> tuple[tuple[slice, slice, slice], np.ndarray]:
+    period: tuple[int, ...] | None = None,
+) -> tuple[tuple[slice, ...], np.ndarray]:
     """One super-resolved tile of a coarse volume; it needs none of the others.
 
     Args:
@@ -128,7 +131,7 @@ def tile_at(
     return tuple(where), labels.cpu().numpy()
 
 
-def bar(steps: Iterable, lr_shape: tuple[int, ...], progress: bool | None, **options) -> tqdm:
+def bar(steps: Iterable, lr_shape: tuple[int, ...], progress: bool | None, **options: Any) -> tqdm:
     """A progress bar over tiles; None shows it only when there is more than a moment's work."""
     quiet = np.prod(lr_shape) < 100_000 if progress is None else not progress
     return tqdm(steps, desc="super-resolving", disable=quiet, mininterval=1, **options)
@@ -136,13 +139,13 @@ def bar(steps: Iterable, lr_shape: tuple[int, ...], progress: bool | None, **opt
 
 def tiles(
     model: nn.Module,
-    lr,
+    lr: Any,
     seed: int = 0,
     tile: int | None = None,
     crop: int = 1,
-    period: tuple[int, int, int] | None = None,
+    period: tuple[int, ...] | None = None,
     progress: bool | None = None,
-) -> Iterator[tuple[tuple[slice, slice, slice], np.ndarray]]:
+) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
     """Super-resolved tiles of a coarse volume, one after the other.
 
     Args:
@@ -160,7 +163,14 @@ def tiles(
         yield tile_at(model, lr, corner, seed, tile, crop, period)
 
 
-def _kept(model: nn.Module, inner: tuple, low: list[int], seed: int, period, x) -> tuple:
+def _kept(
+    model: nn.Module,
+    inner: tuple[slice, ...],
+    low: list[int],
+    seed: int,
+    period: tuple[int, ...] | None,
+    x: torch.Tensor,
+) -> tuple:
     """What else :meth:`SuperResLite.logits` needs to make the inner part of a tile."""
     keep, f = kept(model, inner, x.shape[2:]), model.grid
     if not getattr(model, "fine_noise", False):
@@ -221,9 +231,9 @@ def _scramble(x: np.ndarray) -> np.ndarray:
 def position_noise(
     seed: int,
     channels: int,
-    start: tuple[int, int, int],
-    shape: tuple[int, int, int],
-    period: tuple[int, int, int] | None = None,
+    start: Sequence[int],
+    shape: Sequence[int],
+    period: tuple[int, ...] | None = None,
     uniform: bool = False,
 ) -> np.ndarray:
     """Noise of mean 0 and variance 1 that depends on seed, channel and position only.
@@ -240,7 +250,7 @@ def position_noise(
         ``float32`` ``(C, D, H, W)``.
     """
     key = np.arange(channels, dtype=np.uint64).reshape(-1, 1, 1, 1)
-    key = _scramble(key + _scramble(np.uint64([int(seed) % 2**63]) + np.uint64(1)))
+    key = _scramble(key + _scramble(np.array([int(seed) % 2**63], np.uint64) + np.uint64(1)))
     for axis, (first, n) in enumerate(zip(start, shape, strict=True)):
         index = np.arange(first, first + n)
         index = (index % period[axis] if period else index).astype(np.uint64)

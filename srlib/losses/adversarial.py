@@ -1,12 +1,18 @@
 """What a critic and its generator minimise."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def gradient_penalty(
-    critic, real: Tensor, fake: Tensor, weight: float = 10.0, generator=None
+    critic: Callable[[Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor,
+    weight: float = 10.0,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Keep the critic's slope near one between real and fake images.
 
@@ -25,6 +31,13 @@ def gradient_penalty(
 
     Returns:
         Scalar >= 0; 0 when every slope is one.
+
+    Example:
+        >>> import torch
+        >>> from srlib import losses
+        >>> real, fake = torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8)
+        >>> losses.gradient_penalty(lambda x: 3 * x[:, 0, 0, 0], real, fake).item()  # 10 (3 - 1)^2
+        40.0
     """
     if real.shape[1:] != fake.shape[1:]:
         raise ValueError(
@@ -45,6 +58,12 @@ def critic_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     """Wasserstein loss of the critic, ``D(fake) - D(real)``, means over the batches.
 
     SuperRes, Algorithm 1 line 18; add :func:`gradient_penalty`. Its negative is the critic's gap.
+
+    Example:
+        >>> import torch
+        >>> from srlib import losses
+        >>> losses.critic_loss(torch.tensor([2.0, 4.0]), torch.tensor([1.0, 1.0])).item()
+        -2.0
     """
     return fake_scores.float().mean() - real_scores.float().mean()
 
@@ -67,6 +86,15 @@ def generator_loss(
         voxelwise: The scalar of :func:`voxelwise_loss`.
         consistency_weight: c, 10 in the paper.
         consistency_threshold: b, 0.005 in the paper: below it the anchor is silent.
+
+    Example:
+        >>> import torch
+        >>> from srlib import losses
+        >>> scores = torch.tensor([0.5, 0.5])
+        >>> losses.generator_loss(scores, torch.tensor(0.004)).item()  # below the threshold
+        -0.5
+        >>> losses.generator_loss(scores, torch.tensor(0.25)).item()
+        2.0
     """
     style = -fake_scores.float().mean()
     return style if voxelwise < consistency_threshold else style + consistency_weight * voxelwise
@@ -94,7 +122,7 @@ def nonsaturating_generator_loss(fake_scores: Tensor) -> Tensor:
     return F.softplus(-fake_scores.float()).mean()
 
 
-def r1_penalty(critic, real: Tensor, weight: float = 1.0) -> Tensor:
+def r1_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, weight: float = 1.0) -> Tensor:
     r"""Keep the critic flat around real images.
 
     .. math:: R_1 = \frac{\gamma}{2}\,\mathrm{E}\big[\lVert\nabla_x D(x)\rVert_2^2\big]

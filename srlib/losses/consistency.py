@@ -71,6 +71,17 @@ def voxelwise_loss(
 
     Raises:
         ValueError: if shapes, phases or phase map do not fit.
+
+    Example:
+        >>> import torch
+        >>> from srlib import losses
+        >>> lr = torch.zeros(1, 2, 2, 2, 2)
+        >>> lr[:, 0, 1:], lr[:, 1, :1] = 1, 1
+        >>> sr = lr.repeat_interleave(4, 2).repeat_interleave(4, 3).repeat_interleave(4, 4)
+        >>> losses.voxelwise_loss(sr, lr, 4, "nearest").item()
+        0.0
+        >>> losses.voxelwise_loss(sr.flip(1), lr, 4, "nearest").item()  # every voxel disagrees
+        1.0
     """
     if sr.ndim != 5 or lr.ndim != 5 or sr.shape[0] != lr.shape[0]:
         raise ValueError(
@@ -114,7 +125,12 @@ def voxelwise_loss(
 
 
 def local_fraction_loss(
-    sr: Tensor, lr: Tensor, scale_factor: int, pair: tuple[int, int], wrong: float, size: int = 3
+    sr: Tensor,
+    lr: Tensor,
+    scale_factor: float,
+    pair: tuple[int, int],
+    wrong: float,
+    size: int = 3,
 ) -> Tensor:
     r"""Error of the local shares of two phases that the scan takes for each other here and there.
 

@@ -25,6 +25,12 @@ def berhu(found: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Tensor:
 
     Raises:
         ValueError: if the shapes differ.
+
+    Example:
+        >>> import torch
+        >>> from srlib import losses
+        >>> losses.berhu(torch.tensor([0.25, 2.0]), torch.zeros(2)).item()  # (0.25 + 4.25) / 2
+        2.25
     """
     if found.shape != wanted.shape:
         raise ValueError(f"found {tuple(found.shape)} and wanted {tuple(wanted.shape)} differ")

@@ -38,7 +38,7 @@ def interface_isotropy_loss(
     return (density / mean.detach().clamp_min(1e-6) - 1).square().mean()
 
 
-def checkerboard_loss(sr: Tensor, lr: Tensor, scale_factor: int) -> Tensor:
+def checkerboard_loss(sr: Tensor, lr: Tensor, scale_factor: float) -> Tensor:
     r"""How much of a volume is a pattern that repeats in every coarse voxel.
 
     .. math:: L = \sum_{q,p} \frac{1}{s^3} \sum_r \frac{\big(\sum_i d_{ipr}\big)^2 -
@@ -72,7 +72,8 @@ def checkerboard_loss(sr: Tensor, lr: Tensor, scale_factor: int) -> Tensor:
         for step in (-1, 1):
             inside = inside & around.roll(step, axis)[..., 1:-1, 1:-1, 1:-1]
     halo = [(k - v) // 2 for k, v in zip(lr.shape[2:], (d, h, w), strict=True)]
-    inside = inside[(..., *(slice(a, a + v) for a, v in zip(halo, (d, h, w), strict=True)))]
+    middle = (slice(a, a + v) for a, v in zip(halo, (d, h, w), strict=True))
+    inside = inside[(slice(None), slice(None), *middle)]
     inside = inside.movedim(1, -1).flatten(0, 3)
     blocks = sr.float().view(b, n, d, s, h, s, w, s).permute(0, 2, 4, 6, 1, 3, 5, 7)
     blocks = blocks.reshape(b * d * h * w, n, s**3)
@@ -105,5 +106,13 @@ def volume_fraction_loss(sr: Tensor, shares: Tensor, wanted: Tensor) -> Tensor:
 
     Returns:
         Scalar; 0 when the shares are the wanted ones.
+
+    Example:
+        >>> import torch
+        >>> from srlib import losses
+        >>> sr = torch.full((1, 2, 4, 4, 4), 0.5)
+        >>> wanted = torch.tensor([0.5, 0.5])
+        >>> losses.volume_fraction_loss(sr, wanted, wanted).item()
+        0.0
     """
     return ((shares / wanted - 1) * sr.float().mean((0, 2, 3, 4))).sum()

@@ -5,7 +5,13 @@ z, y, x. Lengths are counted in voxels and areas per voxel face, and nothing wra
 border.
 """
 
-from srlib.metrics.correlation import chord_lengths, radial_spectrum, reach_probability, two_point
+from srlib.metrics.correlation import (
+    chord_lengths,
+    mean_chord,
+    radial_spectrum,
+    reach_probability,
+    two_point,
+)
 from srlib.metrics.image_quality import decibels, rms_error, seams, threshold_disagreement
 from srlib.metrics.morphology import (
     count_bodies,
@@ -25,7 +31,9 @@ from srlib.metrics.statistics import (
     class_errors,
     compare,
     consistency,
+    cube_means,
     cube_statistics,
+    depth_scores,
     descriptors,
     errors_percent,
     gain,
@@ -55,9 +63,11 @@ __all__ = [
     "connected_share",
     "consistency",
     "count_bodies",
+    "cube_means",
     "cube_statistics",
     "curtaining_index",
     "decibels",
+    "depth_scores",
     "descriptors",
     "errors_percent",
     "euler_number",
@@ -68,6 +78,7 @@ __all__ = [
     "image_errors",
     "interphase_areas",
     "isosurface",
+    "mean_chord",
     "octants",
     "percolates",
     "permeability",

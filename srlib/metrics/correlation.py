@@ -79,6 +79,13 @@ def two_point(labels: NDArray, a: int, b: int, axis: int, max_lag: int = 80) -> 
 
     Raises:
         ValueError: if labels, phases, axis or lag are out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from srlib import metrics
+        >>> stripes = np.tile([0, 1], (8, 8))
+        >>> metrics.two_point(stripes, 1, 1, axis=1, max_lag=2).tolist()
+        [0.5, 0.0, 0.5]
     """
     labels = check_labels(labels)
     max_lag = _check_lag(labels, axis, max_lag)
@@ -136,6 +143,12 @@ def chord_lengths(labels: NDArray, phase: int, axis: int, border: str = "keep") 
 
     Raises:
         ValueError: if labels, phase or axis are out of range, or ``border`` is another word.
+
+    Example:
+        >>> import numpy as np
+        >>> from srlib import metrics
+        >>> metrics.chord_lengths(np.array([[0, 1, 0, 0]]), phase=0, axis=1).round(2).tolist()
+        [0.0, 0.33, 0.67, 0.0, 0.0]
     """
     labels = check_labels(labels)
     if border not in ("keep", "drop"):
@@ -155,6 +168,16 @@ def chord_lengths(labels: NDArray, phase: int, axis: int, border: str = "keep") 
         chords += np.bincount(stop - start, minlength=size + 1)
     voxels = chords * np.arange(size + 1)
     return voxels / max(voxels.sum(), 1)
+
+
+def mean_chord(labels: NDArray, phase: int, axis: int, border: str = "keep") -> float:
+    """Mean chord length in voxels, every chord counted once; arguments of :func:`chord_lengths`.
+
+    Returns:
+        Voxels of the phase over its chords; 0 if there is no chord.
+    """
+    share = chord_lengths(labels, phase, axis, border)[1:]
+    return float(1 / (share / np.arange(1, len(share) + 1)).sum()) if share.any() else 0.0
 
 
 def radial_spectrum(image: NDArray, phases: Sequence[int] | None = None) -> tuple[NDArray, NDArray]:

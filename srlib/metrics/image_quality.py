@@ -27,6 +27,11 @@ def decibels(error: float, peak: float = 255.0) -> float:
 
     Args:
         peak: 255 for 8 bits; 1 for two phases, whose square error is the share that is wrong.
+
+    Example:
+        >>> from srlib import metrics
+        >>> round(metrics.decibels(25.5), 6)  # a tenth of the range of 8 bits
+        20.0
     """
     return float(20 * np.log10(peak / error)) if error else float("inf")
 
@@ -196,7 +201,7 @@ def edge_widths(
         along, grey = edge_profile(image, edge, half)
         low, high = grey[: len(grey) // 4].mean(), grey[-(len(grey) // 4) :].mean()
 
-        def misfit(p: NDArray, along=along, grey=grey) -> NDArray:
+        def misfit(p: NDArray, along: NDArray = along, grey: NDArray = grey) -> NDArray:
             return p[0] + p[1] * erf((along - p[2]) / (np.sqrt(2) * p[3])) - grey
 
         start = [(low + high) / 2, (high - low) / 2, 0.0, 3.0]
@@ -246,6 +251,12 @@ def band_power(
     ]
     inside = [(frequency >= a) & (frequency < b) for a, b in bands]
     return tuple(float(power[0][i].sum() / power[1][i].sum()) for i in inside)
+
+
+def middle_band(images: Sequence[NDArray], references: Sequence[NDArray], mask: NDArray) -> float:
+    """Mean of the first of the two numbers of :func:`band_power`, over pairs of images."""
+    pairs = zip(images, references, strict=True)
+    return float(np.mean([band_power(image, fine, mask)[0] for image, fine in pairs]))
 
 
 def ring_correlation(

@@ -11,7 +11,7 @@ from scipy import fft
 from scipy.stats import norm, t
 
 MAX_VOXELS = 2**20  # an image of more is binned first, which leaves the sum of covariances as it is
-WINDOW = 3.0  # covariances count to so many radii of the integral range
+WINDOW = 4.0  # covariances count to so many radii of the integral range: 98 % of exp(-r)
 CONFIDENCE = 0.95
 
 
@@ -74,7 +74,7 @@ def representativeness(
     with the covariance :math:`C(h) = S_2(h) - \varphi^2`, edges :math:`L_i`, the number of voxels
     :math:`V` and the integral range :math:`A` (Kanit et al., Int. J. Solids Struct. 40, 3647, 2003;
     from one image's two-point function as in Dahari et al., ImageRep, 2024). Far lags add noise
-    only: the sum ends at three radii of the integral range itself. The covariance is too low by the
+    only: the sum ends at four radii of the integral range itself. The covariance is too low by the
     variance sought, because it is taken about the image's own mean; that is put right. Limits are
     those of Student's t for the number of independent looks.
 
@@ -87,11 +87,13 @@ def representativeness(
     Raises:
         ValueError: if the image is empty, not 2D or 3D, or has one value only.
 
-    >>> import numpy as np
-    >>> independent = np.random.default_rng(0).random((200, 200)) < 0.3
-    >>> found = representativeness(independent)
-    >>> print(f"{found.error:.4f} {1.96 * (0.3 * 0.7 / 200**2) ** 0.5:.4f}")  # binomial
-    0.0045 0.0045
+    Example:
+        >>> from srlib.metrics.representativeness import representativeness
+        >>> import numpy as np
+        >>> independent = np.random.default_rng(0).random((200, 200)) < 0.3
+        >>> found = representativeness(independent)
+        >>> print(f"{found.error:.3f} {1.96 * (0.3 * 0.7 / 200**2) ** 0.5:.3f}")  # binomial
+        0.004 0.004
     """
     phase = np.asarray(phase)
     if phase.ndim not in (2, 3) or phase.size == 0:
@@ -102,7 +104,7 @@ def representativeness(
     cell = max(1, int(np.ceil((phase.size / MAX_VOXELS) ** (1 / phase.ndim))))
     field = binned(phase, cell)
     per_cell = phase.size / field.size
-    variance, total, converged = _variance_of_mean(field)
+    variance, total, converged = variance_of_mean(field)
     point = fraction * (1 - fraction)
     integral_range = max(total * per_cell / point, 0.02)
     looks = max(field.size * per_cell / integral_range, 2.0)
@@ -113,7 +115,7 @@ def representativeness(
     )
     return Representativeness(
         fraction=fraction,
-        error=float(error),
+        error=float(min(error, max(fraction, 1 - fraction))),
         integral_range=float(integral_range),
         edge=float(needed ** (1 / phase.ndim)),
         converged=converged,
@@ -148,12 +150,15 @@ def integral_range(field: NDArray) -> float:
     """
     if np.min(field) == np.max(field):
         raise ValueError("all values are alike: there is no integral range")
-    _, total, _ = _variance_of_mean(np.asarray(field, np.float32))
+    _, total, _ = variance_of_mean(np.asarray(field, np.float32))
     return max(total / float(np.var(field, dtype=np.float64)), 1.0)
 
 
-def _variance_of_mean(field: NDArray) -> tuple[float, float, bool]:
-    """Variance of the mean of a field, the sum of its covariances, and whether that converged."""
+def variance_of_mean(field: NDArray) -> tuple[float, float, bool]:
+    """Variance of the mean of a field, the sum of its covariances, and whether that converged.
+
+    The variance is also what a covariance about the field's own mean is too low by.
+    """
     shape = np.array(field.shape)
     max_lags = np.where(shape < 32, shape - 1, shape // 2)
     cov = covariance(field, tuple(max_lags))

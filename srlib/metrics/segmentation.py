@@ -31,6 +31,12 @@ def confusion(found: NDArray, truth: NDArray, n_phases: int | None = None) -> ND
 
     Raises:
         ValueError: if the shapes differ.
+
+    Example:
+        >>> import numpy as np
+        >>> from srlib import metrics
+        >>> metrics.confusion(np.array([[0, 1, 1, 1]]), np.array([[0, 0, 1, 1]])).tolist()
+        [[0.5, 0.5], [0.0, 1.0]]
     """
     found, truth = check_labels(found), check_labels(truth)
     if found.shape != truth.shape:
@@ -144,6 +150,13 @@ def dice(found: NDArray, truth: NDArray, mask: NDArray | None = None) -> float:
     r"""Overlap of two segmentations, :math:`2|A\cap B| / (|A| + |B|)`, in [0, 1].
 
     1 if both are empty inside of the mask.
+
+    Example:
+        >>> import numpy as np
+        >>> from srlib.metrics.segmentation import dice
+        >>> found, truth = np.array([[1, 1, 0]]) > 0, np.array([[0, 1, 0]]) > 0
+        >>> round(dice(found, truth), 2)  # 2 * 1 / (2 + 1)
+        0.67
     """
     mask = _check_masks(found, truth, mask)
     total = (found & mask).sum() + (truth & mask).sum()
@@ -184,7 +197,7 @@ def boundary_f(
     return _f(*_gaps(found, truth, _check_masks(found, truth, mask)), within)
 
 
-def _gaps(found: NDArray, truth: NDArray, mask: NDArray) -> list[NDArray]:
+def _gaps(found: NDArray, truth: NDArray, mask: NDArray) -> tuple[NDArray, NDArray]:
     """From each pixel of one outline to the other outline: of the found one, of the true one."""
     lines = [outline(found), outline(truth)]
     gaps = []
@@ -192,7 +205,7 @@ def _gaps(found: NDArray, truth: NDArray, mask: NDArray) -> list[NDArray]:
         places = np.argwhere(line & mask)
         near = cKDTree(np.argwhere(other)) if other.any() else None
         gaps.append(near.query(places)[0] if near and len(places) else np.full(len(places), np.inf))
-    return gaps
+    return gaps[0], gaps[1]
 
 
 def _f(found: NDArray, true: NDArray, within: float) -> float:

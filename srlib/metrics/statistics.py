@@ -19,9 +19,11 @@ from srlib.metrics.correlation import (
     reach_probability,
     two_point,
 )
+from srlib.metrics.image_quality import decibels, rms_error, threshold_disagreement
 from srlib.metrics.morphology import (
     face_counts,
     interphase_areas,
+    isosurface,
     small_bodies,
     surface_areas,
     tpb_counts,
@@ -182,6 +184,14 @@ def consistency(
 
     Raises:
         ValueError: if the sizes or the phases do not fit together.
+
+    Example:
+        >>> import numpy as np
+        >>> from srlib import metrics
+        >>> lr = np.random.default_rng(0).integers(0, 2, (4, 4, 4))
+        >>> blocks = lr.repeat(4, 0).repeat(4, 1).repeat(4, 2)
+        >>> [metrics.consistency(sr, lr, 4, "nearest") for sr in (blocks, 1 - blocks)]
+        [1.0, 0.0]
     """
     import torch
 
@@ -293,6 +303,14 @@ def compare(sr: NDArray, reference: NDArray | Sequence[NDArray] | dict, max_lag:
 
     Raises:
         ValueError: if either side is not a valid label array.
+
+    Example:
+        >>> import numpy as np
+        >>> from srlib import metrics
+        >>> truth = np.tile([0, 0, 0, 1], (8, 2))
+        >>> found = metrics.compare(np.tile([0, 0, 1, 1], (8, 2)), truth)
+        >>> found["vf_error"].round(2).tolist()  # too little of phase 0, twice as much of phase 1
+        [-0.33, 1.0]
     """
     sr = check_labels(sr)
     ref = reference
@@ -326,15 +344,49 @@ def compare(sr: NDArray, reference: NDArray | Sequence[NDArray] | dict, max_lag:
     }
 
 
-def errors_percent(found: Mapping, phases: Sequence[str]) -> dict[str, float]:
-    """Signed relative errors of :func:`srlib.metrics.compare` in percent.
+def errors_percent(
+    labels: NDArray,
+    reference: NDArray | Sequence[NDArray] | dict,
+    phases: Sequence[str],
+    *,
+    two_point: bool = False,
+    max_lag: int = 80,
+) -> dict[str, float]:
+    """Signed relative errors against a reference in percent, as in :func:`compare`.
+
+    Args:
+        labels: Phases ``0 .. n-1``.
+        reference: As in :func:`compare`.
+        phases: Their names.
+        two_point: Add ``"two-point"``, the mean absolute error of the two-point functions.
+        max_lag: Of these.
 
     Returns:
         ``{"pore %": ..., "pore/nickel %": ...}``: every phase, then every pair of phases.
     """
+    found = compare(labels, reference, max_lag)
     names = [*phases, *(f"{phases[a]}/{phases[b]}" for a, b in found["area_error"])]
     errors = [*found["vf_error"], *found["area_error"].values()]
-    return {f"{name} %": 100 * float(e) for name, e in zip(names, errors, strict=True)}
+    percent = {f"{name} %": 100 * float(e) for name, e in zip(names, errors, strict=True)}
+    return percent | ({"two-point": found["s2_mean"]} if two_point else {})
+
+
+def cube_means(statistics: Mapping, phases: Sequence[str]) -> dict[str, float]:
+    """Means over cubes, by name: nine for three phases, as in SuperRes, Fig. 2.
+
+    Args:
+        statistics: Of :func:`cube_statistics`, or measured by the authors.
+        phases: Names of the phases.
+
+    Returns:
+        Each phase, each pair of phases (``"pore/binder"``) and ``"transport, pore"``.
+    """
+    pairs = [f"{a}/{b}" for a, b in combinations(phases, 2)]
+    names = [*phases, *pairs, *(f"transport, {phase}" for phase in phases)]
+    columns = {"volume_fractions": len(phases), "interphase_areas": len(pairs)}
+    columns["transport"] = len(phases)
+    means = [statistics[key].reshape(-1, n).mean(0) for key, n in columns.items()]
+    return dict(zip(names, map(float, np.concatenate(means)), strict=True))
 
 
 def descriptors(
@@ -409,6 +461,26 @@ def class_errors(
         | {"two-point": float(max(gaps)), "mixed up": confused_fraction(found, truth, pair)}
         | {"small pores": ratio}
     )
+
+
+def depth_scores(volume: NDArray, truth: NDArray, threshold: float) -> dict[str, float]:
+    """A restored grey volume against the truth, by three measures of the FIB-SEM paper.
+
+    Args:
+        volume: Grey values; rounded and cut to 0 .. 255.
+        truth: Grey values of 8 bits.
+        threshold: Grey value from which on a voxel is solid.
+
+    Returns:
+        ``dB`` (PSNR), ``flipped %`` (voxels on the wrong side of the threshold) and ``surface %``
+        (error of the isosurface's area, with its sign).
+    """
+    grey = np.rint(np.clip(volume, 0, 255)).astype(np.uint8)
+    return {
+        "dB": decibels(rms_error(grey, truth)),
+        "flipped %": 100 * threshold_disagreement(grey, truth, threshold),
+        "surface %": 100 * (isosurface(grey, threshold) / isosurface(truth, threshold) - 1),
+    }
 
 
 def image_errors(

@@ -59,6 +59,12 @@ def anisotropy(labels: NDArray) -> float:
 
     Raises:
         ValueError: if an axis is only one voxel long, or the labels are out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from srlib import metrics
+        >>> metrics.anisotropy(np.tile([0, 1], (8, 8)))  # all edges across one of two axes
+        1.0
     """
     labels = check_labels(labels)
     if min(labels.shape) < 2:

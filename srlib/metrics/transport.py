@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +70,7 @@ def _blocks(mask: NDArray, left: NDArray, right: NDArray) -> NDArray:
     return connected_components(graph, directed=False)[1]
 
 
-def _coarse_correction(basis, back) -> Callable[[NDArray], NDArray]:
+def _coarse_correction(basis: Any, back: Any) -> Callable[[NDArray], NDArray]:
     """Preconditioner ``r + W (W^T S W)^-1 W^T r`` with ``S = 1 - back^T back`` and basis ``W``."""
     from scipy.sparse.linalg import splu
 
@@ -90,7 +91,7 @@ def _dissipation(mask: NDArray, tolerance: float) -> float:
     at_one = 2.0 * (where[0] == depth - 1)
     diagonal = np.bincount(left, minlength=n) + np.bincount(right, minlength=n)
     scale = (diagonal + at_one + 2.0 * (where[0] == 0)) ** -0.5
-    even = sum(where) % 2 == 0
+    even = sum(where[1:], where[0]) % 2 == 0
     rank = np.where(even, np.cumsum(even), np.cumsum(~even)) - 1
     n_even = np.count_nonzero(even)
     first, second = np.where(even[left], (left, right), (right, left))
@@ -144,6 +145,14 @@ def transport_efficiency(
 
     Raises:
         ValueError: if the labels are not 3D whole numbers, or phase or axis is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from srlib import metrics
+        >>> channel = np.ones((8, 8, 8), int)
+        >>> channel[:, :, :2] = 0  # a quarter of the volume, straight
+        >>> round(metrics.transport_efficiency(channel, 0, axis=0), 4)
+        0.25
     """
     mask = _phase_along(labels, phase, axis)
     if len(mask) < 2:
@@ -164,6 +173,14 @@ def percolates(labels: NDArray, phase: int, axis: int = 0) -> bool:
 
     Raises:
         ValueError: if the labels are not 3D whole numbers, or phase or axis is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from srlib import metrics
+        >>> channel = np.ones((8, 8, 8), int)
+        >>> channel[:, 3:5, 3:5] = 0
+        >>> metrics.percolates(channel, 0, axis=0), metrics.percolates(channel, 0, axis=1)
+        (True, False)
     """
     return bool(spanning(_phase_along(labels, phase, axis)).any())
 
@@ -181,6 +198,16 @@ def tortuosity_factor(labels: NDArray, phase: int, axis: int = 0) -> float:
 
     Raises:
         ValueError: if the labels are not 3D whole numbers, or phase or axis is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from srlib import metrics
+        >>> channel = np.ones((8, 8, 8), int)
+        >>> channel[:, :, :2] = 0
+        >>> round(metrics.tortuosity_factor(channel, 0, axis=0), 3)
+        1.0
+        >>> metrics.tortuosity_factor(channel, 0, axis=2)
+        inf
     """
     efficiency = transport_efficiency(labels, phase, axis)
     share = float(np.mean(np.asarray(labels) == phase))
@@ -261,6 +288,12 @@ def hashin_shtrikman(
     Raises:
         ValueError: if the three differ in length, a value is negative, or the shares do not sum
             to 1.
+
+    Example:
+        >>> from srlib import metrics
+        >>> found = metrics.hashin_shtrikman([0.2, 0.8], bulk=[2.2, 37.0], shear=[0.0, 44.0])
+        >>> {name: [round(x, 1) for x in pair] for name, pair in found.items()}
+        {'bulk': [8.9, 27.2], 'shear': [0.0, 28.9]}
     """
     values = [np.asarray(part, float) for part in (fractions, bulk, shear)]
     if not values[0].ndim == 1 or len({part.shape for part in values}) != 1:

@@ -7,7 +7,7 @@ from srlib.models.stylegan import StyleCritic, StyleGenerator
 from srlib.models.superres import SuperRes, SuperResCritic
 from srlib.models.superres_lite import SuperResLite, SuperResLiteCritic
 from srlib.models.unet import RestorationUNet
-from srlib.models.weights import WEIGHTS, export, load, load_or_train, save
+from srlib.models.weights import WEIGHTS, export, load, load_or_train, save, sha256
 
 __all__ = [
     "AttentionResUNet",
@@ -26,4 +26,5 @@ __all__ = [
     "load",
     "load_or_train",
     "save",
+    "sha256",
 ]

@@ -1,5 +1,7 @@
 """Parts of a network whose values are not kept for the backward pass but made again in it."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -7,12 +9,12 @@ from torch.utils.checkpoint import checkpoint
 SLAB = 16  # voxels
 
 
-def checkpointed(part, *inputs: Tensor) -> Tensor:
+def checkpointed(part: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """``part(*inputs)``, and once more in the backward pass: less memory, more time."""
     return checkpoint(part, *inputs, use_reentrant=False)
 
 
-def checkpointed_in_slabs(part, x: Tensor, reach: int) -> Tensor:
+def checkpointed_in_slabs(part: Callable[[Tensor], Tensor], x: Tensor, reach: int) -> Tensor:
     """The same for one slab of ``x`` ``(B, C, D, H, W)`` after the other.
 
     Args:

@@ -72,11 +72,11 @@ class DepthGenerator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Measured rows ``(B, 1, m, W)`` to all rows ``(B, 1, m * n, W)``."""
-        found = self.first(_planes(x).contiguous(memory_format=torch.channels_last))
+        features = self.first(_planes(x).contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
-            found = found + block(found)
-        found = self.last(F.leaky_relu(found, 0.2)).float() * self.free[:, None, None]
-        return between(x.float(), self.n) + found.transpose(1, 2).flatten(1, 2)[:, None]
+            features = features + block(features)
+        features = self.last(F.leaky_relu(features, 0.2)).float() * self.free[:, None, None]
+        return between(x.float(), self.n) + features.transpose(1, 2).flatten(1, 2)[:, None]
 
 
 class SRCNN(nn.Module):
@@ -105,7 +105,7 @@ class SRCNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Measured rows ``(B, 1, m, W)`` to all rows ``(B, 1, m * n, W)``."""
         plain = between(_planes(x).float(), self.n)
-        found = plain.contiguous(memory_format=torch.channels_last)
+        detail = plain.contiguous(memory_format=torch.channels_last)
         for layer in self.layers[:-1]:
-            found = F.relu(layer(found))
-        return plain + self.layers[-1](found).float()
+            detail = F.relu(layer(detail))
+        return plain + self.layers[-1](detail).float()

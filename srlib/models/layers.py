@@ -1,5 +1,6 @@
 """Layers of the laptop networks, and where their values lie."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import torch
@@ -35,10 +36,10 @@ def upsample(x: Tensor, factor: float | Fraction, grid_alignment: str) -> Tensor
     return F.interpolate(x, size=size, mode="trilinear", align_corners=True)[..., :-1, :-1, :-1]
 
 
-def cut(x: Tensor, origin: list[int], start: list[int], size: tuple[int, ...]) -> Tensor:
+def cut(x: Tensor, origin: list[int], start: list[int], size: Sequence[int]) -> Tensor:
     """The part of ``x`` of a size from voxel ``start`` on, where ``x`` starts at ``origin``."""
     places = zip(origin, start, size, strict=True)
-    return x[(..., *(slice(b - a, b - a + n) for a, b, n in places))]
+    return x[(slice(None), slice(None), *(slice(b - a, b - a + n) for a, b, n in places))]
 
 
 class Conv3d(nn.Conv3d):

@@ -14,7 +14,7 @@ SMALLEST = 4  # edge at which images begin
 GAIN = math.sqrt(2)  # keeps the variance through a leaky ReLU
 
 
-def widths(edge: int, width: int, widest: int) -> dict[int, int]:
+def widths(edge: int, width: int, max_channels: int) -> dict[int, int]:
     """Channels at each edge from 4 to ``edge``: ``width`` at the finest, more at coarser ones.
 
     Raises:
@@ -23,7 +23,7 @@ def widths(edge: int, width: int, widest: int) -> dict[int, int]:
     steps = int(math.log2(edge / SMALLEST)) if edge >= 2 * SMALLEST else 0
     if steps < 1 or SMALLEST << steps != edge:
         raise ValueError(f"the edge of an image must be 8, 16, 32, 64 ..., not {edge}")
-    return {SMALLEST << i: min(widest, width << (steps - i)) for i in range(steps + 1)}
+    return {SMALLEST << i: min(max_channels, width << (steps - i)) for i in range(steps + 1)}
 
 
 def scaled_leaky_relu(x: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ class StyleGenerator(nn.Module):
         edge: Of an image in pixels: 8, 16, 32, 64 ...
         latent: Length of z and of w.
         width: Channels at the finest size; twice as many at each coarser one.
-        widest: Most channels.
+        max_channels: Most channels.
         depth: Layers of the mapping from z to w.
         isotropic: Turn and mirror every image at random, so that no direction is preferred.
     """
@@ -160,15 +160,15 @@ class StyleGenerator(nn.Module):
         edge: int = 64,
         latent: int = 64,
         width: int = 24,
-        widest: int = 96,
+        max_channels: int = 96,
         depth: int = 2,
         isotropic: bool = False,
     ) -> None:
         super().__init__()
         self.config = dict(n_phases=n_phases, edge=edge, latent=latent, width=width)
-        self.config |= dict(widest=widest, depth=depth, isotropic=isotropic)
+        self.config |= dict(max_channels=max_channels, depth=depth, isotropic=isotropic)
         self.latent, self.isotropic = latent, isotropic
-        channels = widths(edge, width, widest)
+        channels = widths(edge, width, max_channels)
         self.layers = nn.ModuleList(Linear(latent, latent, rate=0.01) for _ in range(depth))
         self.first, self.second = nn.ModuleList(), nn.ModuleList()
         self.to_logits = nn.ModuleList()
@@ -237,18 +237,20 @@ class StyleCritic(nn.Module):
     """The residual critic of StyleGAN2, with the spread of the batch as a channel.
 
     Args:
-        n_phases, edge, width, widest: As in :class:`StyleGenerator`.
+        n_phases, edge, width, max_channels: As in :class:`StyleGenerator`.
         group: Images whose spread is measured together; a critic that sees it notices when all
             images of a generator are alike.
     """
 
     def __init__(
-        self, n_phases: int, edge: int = 64, width: int = 24, widest: int = 96, group: int = 4
+        self, n_phases: int, edge: int = 64, width: int = 24, max_channels: int = 96, group: int = 4
     ) -> None:
         super().__init__()
-        self.config = dict(n_phases=n_phases, edge=edge, width=width, widest=widest, group=group)
+        self.config = dict(
+            n_phases=n_phases, edge=edge, width=width, max_channels=max_channels, group=group
+        )
         self.group = group
-        channels = list(widths(edge, width, widest).values())[::-1]
+        channels = list(widths(edge, width, max_channels).values())[::-1]
         self.enter = Conv(n_phases, channels[0], 1)
         pairs = zip(channels[:-1], channels[1:], strict=True)
         self.blocks = nn.ModuleList(Halving(a, b) for a, b in pairs)

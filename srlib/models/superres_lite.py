@@ -1,5 +1,6 @@
 """Our networks for two CPU cores: the expensive layers work on the coarse grid."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 from math import ceil, log2
@@ -119,7 +120,7 @@ class SuperResLite(nn.Module):
         self.mix = _mix(n_lr, n_phases, phase_map) if skip else None
         self.to(memory_format=CHANNELS_LAST)
 
-    def run(self, part, x: Tensor, reach: int = 0) -> Tensor:
+    def run(self, part: Callable[[Tensor], Tensor], x: Tensor, reach: int = 0) -> Tensor:
         """A part of the network; with ``recompute`` its values are made again, not kept."""
         if not (self.recompute and torch.is_grad_enabled()):
             return part(x)
@@ -128,9 +129,9 @@ class SuperResLite(nn.Module):
     def logits(
         self,
         x: Tensor,
-        keep: tuple[slice, slice, slice] | None = None,
+        keep: tuple[slice, ...] | None = None,
         z: Tensor | None = None,
-        part: tuple[slice, slice, slice] | None = None,
+        part: tuple[slice, ...] | None = None,
     ) -> Tensor:
         """Phase logits ``(B, n, s*d, s*h, s*w)`` of ``x`` ``(B, m + noise, d, h, w)``.
 
@@ -151,7 +152,8 @@ class SuperResLite(nn.Module):
             return cut(h, start, low, [b - a for a, b in zip(low, high, strict=True)]), low
 
         z = self._draw(len(x), keep, x.device) if z is None else z
-        h = self.run(lambda x: self.coarse(self.first(x)), x)[(..., *keep)]
+        h = self.run(lambda x: self.coarse(self.first(x)), x)
+        h = h[(slice(None), slice(None), *keep)]
         h, start, grid = self.norms[0](h.contiguous(memory_format=CHANNELS_LAST)), origin, 1
         stages = zip(self.up, self.fine, self.norms[1:], self.reach, strict=False)
         for up, fine, norm, reach in stages:
@@ -165,15 +167,14 @@ class SuperResLite(nn.Module):
             lr, first = near(x[:, : self.n_lr], [0] * 3, 1, 2)
             lr = upsample(self.mix(lr), f, self.grid_alignment)
             out = out + cut(lr, [f * a for a in first], start, out.shape[2:])
-        if self.finish is not None:
-            out = self._refined(out, z, start, [f * a for a in origin])
+        out = self._refined(out, z, start, [f * a for a in origin])
         out = near(out, start, f, 0)[0]
         if self.scale == f:
             return out
         size = [int(n * self.scale / f) for n in out.shape[2:]]
         return F.interpolate(out, size=size, mode="trilinear", align_corners=False)
 
-    def _draw(self, count: int, keep: tuple[slice, slice, slice], device) -> Tensor | None:
+    def _draw(self, count: int, keep: tuple[slice, ...], device: torch.device) -> Tensor | None:
         """Fine noise of a part of the coarse grid, uniform with variance 1; None if unused."""
         if not self.fine_noise:
             return None
@@ -182,8 +183,10 @@ class SuperResLite(nn.Module):
 
     def _refined(self, out: Tensor, z: Tensor | None, start: list[int], at: list[int]) -> Tensor:
         """Logits after the last two layers; they and the noise ``z`` begin at these voxels."""
+        if self.finish is None:
+            return out
         seen = out
-        if self.fine_noise:
+        if self.fine_noise and z is not None:
             if self.texture is None:
                 z = cut(z, at, start, out.shape[2:])
             else:  # the filters see beyond the part
@@ -195,9 +198,9 @@ class SuperResLite(nn.Module):
     def forward(
         self,
         x: Tensor,
-        keep: tuple[slice, slice, slice] | None = None,
+        keep: tuple[slice, ...] | None = None,
         z: Tensor | None = None,
-        part: tuple[slice, slice, slice] | None = None,
+        part: tuple[slice, ...] | None = None,
     ) -> Tensor:
         """Phase probabilities in [0, 1] that sum to 1 over the phases; shapes as ``logits``."""
         return self.logits(x, keep, z, part).softmax(1)

@@ -1,10 +1,12 @@
 """Networks, one file per architecture, and their weights on disk."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from srlib import storage
@@ -58,6 +60,15 @@ def export(model: nn.Module, path: str | Path) -> Path:
     return path
 
 
+def sha256(model: nn.Module) -> str:
+    """Hash of a model's weights and their names, the same on every device."""
+    found = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
 def load(path_or_name: str | Path) -> nn.Module:
     """A model in evaluation mode, with what is known of it in ``.meta``.
 
@@ -66,6 +77,12 @@ def load(path_or_name: str | Path) -> nn.Module:
 
     Raises:
         ValueError: if there is no such file, or it is damaged, or for another model.
+
+    Example:
+        >>> from srlib import models
+        >>> model = models.load("case3-twin-0")
+        >>> model.scale_factor, model.n_phases, model.meta["case"]
+        (4, 3, 'case3')
     """
     path = Path(path_or_name)
     if path.suffix != ".safetensors":

@@ -63,7 +63,7 @@ def kernel_size(scale_factor: float | Fraction) -> int:
     return k if k % 2 else k - 1
 
 
-def _gaussian_1d(scale_factor, sigma: float | None, size: int | None) -> Tensor:
+def _gaussian_1d(scale_factor: float | Fraction, sigma: float | None, size: int | None) -> Tensor:
     k = kernel_size(scale_factor) if size is None else size
     if k < 1 or k % 2 == 0:
         raise ValueError(f"the blur kernel needs an odd size of at least 1, not {k}")
@@ -153,6 +153,15 @@ def downsample(
 
     Raises:
         ValueError: for another number of dimensions, mode, or an edge that s does not divide.
+
+    Example:
+        >>> import torch
+        >>> from srlib.physics.downsampling import downsample
+        >>> fine = torch.arange(8.0).expand(1, 1, 8, 8, 8)
+        >>> downsample(fine, 4, "nearest")[0, 0, 0, 0].tolist()
+        [0.0, 4.0]
+        >>> downsample(fine, 2)[0, 0, 0, 0].tolist()  # binning
+        [0.5, 2.5, 4.5, 6.5]
     """
     if x.ndim != 5:
         raise ValueError(f"downsample wants (B, C, D, H, W), not {x.ndim} dimensions: add the rest")
@@ -189,6 +198,14 @@ def simulate_lr(
     Returns:
         The five panels: ``original``, ``chosen`` (0 or 1), ``blurred`` (0..1, fine grid),
         ``downsampled`` (0..1, coarse grid) and ``lr`` (``uint8`` 0 or 1, threshold 0.5).
+
+    Example:
+        >>> import numpy as np
+        >>> from srlib.physics.downsampling import simulate_lr
+        >>> labels = np.zeros((8, 8, 8), np.uint8)
+        >>> labels[:, :, 4:] = 2
+        >>> simulate_lr(labels, 4, phase=2)["lr"][0].tolist()
+        [[0, 1], [0, 1]]
     """
     if labels.ndim != 3:
         raise ValueError(f"labels must be a (D, H, W) volume, not {labels.ndim}D")

@@ -8,9 +8,10 @@ The four propagation distances and the cone of the beam are left out.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -43,7 +44,7 @@ class Scanner:
     optics: float = 0.0
 
 
-def _threads(work: Callable, items: list) -> list:
+def _threads(work: Callable, items: Iterable) -> list:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(work, items))
 
@@ -74,7 +75,7 @@ def project(volume: np.ndarray, angles: int, width: int, depth: float = DEEP) ->
     return _by_slabs(_line_integrals, inside, turn, width)
 
 
-def _by_slabs(kernel: Callable, stack: np.ndarray, *how) -> np.ndarray:
+def _by_slabs(kernel: Callable, stack: np.ndarray, *how: Any) -> np.ndarray:
     """A kernel on a few slices at a time, which lie innermost so that it works on all at once."""
 
     def one(start: int) -> np.ndarray:
@@ -85,7 +86,7 @@ def _by_slabs(kernel: Callable, stack: np.ndarray, *how) -> np.ndarray:
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _line_integrals(volume, turn, width):
+def _line_integrals(volume: np.ndarray, turn: np.ndarray, width: int) -> np.ndarray:
     """Along each ray, one sample in each row (or column) that it crosses, linear between pixels."""
     n, _, deep = volume.shape
     middle = (n - 1) / 2
@@ -110,7 +111,7 @@ def _line_integrals(volume, turn, width):
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _back_projection(lines, turn, width):
+def _back_projection(lines: np.ndarray, turn: np.ndarray, width: int) -> np.ndarray:
     angles, columns, deep = lines.shape
     middle, axis = (width - 1) / 2, (columns - 1) / 2
     out = np.zeros((width, width, deep), np.float32)

@@ -6,6 +6,7 @@ no volume. Fields are periodic, with mean 0 and variance 1 exactly, so that imag
 any size have nearly the same volume fractions.
 """
 
+from collections.abc import Sequence
 from math import cos, log, pi, sin
 
 import numpy as np
@@ -19,7 +20,9 @@ from scipy.ndimage import (
 from scipy.special import ndtri
 
 
-def field(shape: tuple[int, ...], sigma, rng: np.random.Generator) -> np.ndarray:
+def field(
+    shape: tuple[int, ...], sigma: float | Sequence[float], rng: np.random.Generator
+) -> np.ndarray:
     """A smooth Gaussian random field of mean 0 and variance 1; sigma in voxels, or one an axis."""
     noise = rng.standard_normal(shape, dtype=np.float32)
     out = gaussian_filter(noise, sigma, mode="wrap")
@@ -47,6 +50,13 @@ def sofc(seed: int, shape: tuple[int, ...]) -> np.ndarray:
 
     Returns:
         ``uint8`` labels of that shape.
+
+    Example:
+        >>> from srlib import metrics
+        >>> from srlib.synthetic import microstructures
+        >>> labels = microstructures.sofc(seed=0, shape=(64, 64, 64))
+        >>> metrics.volume_fractions(labels).round(1).tolist()
+        [0.4, 0.3, 0.3]
     """
     shape, rng = _check(shape), np.random.default_rng(seed)
     f0, f1 = (field(shape, 7.2, rng) + 0.055 * field(shape, 1.2, rng) for _ in range(2))

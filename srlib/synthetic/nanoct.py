@@ -9,9 +9,10 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from tqdm.std import tqdm
 from srlib import storage
 from srlib.data import registration
 from srlib.data.normalization import disc, field, limits, scaled, unringed
+from srlib.data.pairs import align
 from srlib.physics import tomography
 from srlib.physics.tomography import Scanner
 from srlib.synthetic import silicon_anode
@@ -154,9 +156,15 @@ def cell(
     made = []
     with tqdm(total=len(states), desc=f"cell {seed}", disable=not progress) as bar:
         for state in states:
-            about = [seed, state, hq and state == states[0], shape, *map(asdict, scanners)]
+            about: list[Any] = [
+                seed,
+                state,
+                hq and state == states[0],
+                shape,
+                *map(asdict, scanners),
+            ]
 
-            def scan(state=state, hq=about[2]) -> dict[str, torch.Tensor]:
+            def scan(state: int = state, hq: bool = about[2]) -> dict[str, torch.Tensor]:
                 return _packed(_scan(seed, state, hq, shape, scanners))
 
             made.append(_unpacked(kept(about, scan, folder)))
@@ -196,7 +204,13 @@ def kept(
             return tensors
 
 
-def _scan(seed, state, hq, shape, scanners) -> State:
+def _scan(
+    seed: int,
+    state: int,
+    hq: bool,
+    shape: tuple[int, ...],
+    scanners: Sequence[tomography.Scanner],
+) -> State:
     labels = silicon_anode.labels(seed, state, shape)
     whole = silicon_anode.grey(labels, seed, state)
     lq, number = scanners[0], 100 * seed + 10 * state
@@ -240,7 +254,7 @@ def _packed(state: State) -> dict[str, torch.Tensor]:
 
 def _unpacked(tensors: dict[str, torch.Tensor]) -> State:
     low, high = RANGE
-    found = dict.fromkeys(State.__dataclass_fields__)
+    found: dict[str, Any] = dict.fromkeys(State.__dataclass_fields__)
     for name, value in tensors.items():
         array = value.numpy() if name != "motion" else value.float().numpy()
         if array.dtype == np.uint16:
@@ -290,7 +304,9 @@ def parts(deep: int, held: int = 10, gap: int = GAP, top: int = 0) -> dict[str, 
     return {name: slice(max(a - top, 0), b - top) for name, (a, b) in found.items()}
 
 
-def pair(state: State, registered: bool = True, rings: bool = False, top: int = 0, **how) -> Pair:
+def pair(
+    state: State, registered: bool = True, rings: bool = False, top: int = 0, **how: Any
+) -> Pair:
     """The pair of a state with a HQ scan: scaled, on one grid, registered.
 
     Args:
@@ -307,23 +323,25 @@ def pair(state: State, registered: bool = True, rings: bool = False, top: int = 
         raise ValueError("this state has no HQ scan: make the cell with hq=True")
     mask = disc(state.hq.shape[-1])
     lq = field(state.lq_raw if rings else state.lq)
-    bounds = limits(lq, mask)
-    hq = scaled(state.hq, limits(state.hq, mask))[top:]
+    bounds = limits(lq, mask), limits(state.hq, mask)
     lq, motion = lq[top:], state.motion[:, top:]
-    everywhere = np.broadcast_to(mask, hq.shape)
-    found = np.zeros_like(motion)
-    if registered:
-        found = _found(unringed(scaled(lq, bounds)), unringed(hq), everywhere, how)
-        lq = registration.apply(lq, found)
-    away = registration.residual(found, motion, everywhere)
+
+    def find(moving: np.ndarray, fixed: np.ndarray, where: np.ndarray) -> np.ndarray:
+        if not registered:
+            return np.zeros_like(motion)
+        return _found(unringed(moving), unringed(fixed), where, how)
+
+    made = align(lq, state.hq[top:], mask, bounds, find)
     return Pair(
-        lq=scaled(lq, bounds),
-        hq=hq,
+        lq=made.lq,
+        hq=made.hq,
         truth=scaled(state.grey[top:], TRUTH),
         labels=inner(state.labels)[top:].copy(),
         mask=mask,
-        limits=bounds,
-        residual=away,
+        limits=made.limits,
+        residual=registration.residual(
+            made.displacement, motion, np.broadcast_to(mask, made.hq.shape)
+        ),
     )
 
 

@@ -13,7 +13,7 @@ import zipfile
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter, label
 from scipy.special import ndtri
 
 from srlib.data.case import Case
@@ -75,7 +75,7 @@ def pore_space(source: str = "auto", seed: int = 0) -> tuple[np.ndarray, str]:
         return tifffile.imread(io.BytesIO(archive.read(name))) == 0, "berea"
 
 
-def distance(pore: np.ndarray, where: tuple[slice, slice, slice]) -> np.ndarray:
+def distance(pore: np.ndarray, where: tuple[slice, ...]) -> np.ndarray:
     """Distance to the grain surface in fine voxels, above 0 in pores, for a part of a pore space.
 
     What lies within ``MARGIN`` coarse voxels of the part is taken into account.
@@ -163,6 +163,21 @@ def scan(found: np.ndarray, seed: int, mixed_up: float = MIXED_UP) -> np.ndarray
     grain = np.where(grey + mixed_up * noise / noise.std() > 0, 2, 1)
     out = np.where(quartz + feldspar >= np.maximum(pore, clay), grain, np.where(clay > pore, 3, 0))
     return out.astype(np.uint8)
+
+
+def rarest_slice(labels: np.ndarray) -> int:
+    """The slice along axis 0 that shows most of the class it shows least of."""
+    shares = [[(plane == phase).mean() for phase in range(len(PHASES))] for plane in labels]
+    return int(np.argmax(np.min(shares, axis=1)))
+
+
+def small_pore_hosts(labels: np.ndarray) -> dict[str, float]:
+    """Which minerals lie around pores smaller than a coarse voxel, as shares; 0 without such."""
+    parts, _ = label(labels == 0)
+    small = (labels == 0) & (np.bincount(parts.ravel()) < SCALE**3)[parts]
+    around = labels[binary_dilation(small) & (labels > 0)]
+    counts = np.bincount(around, minlength=len(PHASES))[1:]
+    return dict(zip(PHASES[1:], counts / max(counts.sum(), 1), strict=True))
 
 
 def case(

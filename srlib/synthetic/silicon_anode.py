@@ -6,6 +6,7 @@ appears beside them (InDI, section on Fig. 3). One voxel is 50 nm wide. All of i
 the seed, and a later state is the same material, stretched.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,7 @@ class Particles:
     luck: np.ndarray  # (n, 3): uniform numbers that decide on crack, its depth and dense spots
 
 
-def particles(seed: int, shape: tuple[int, int, int]) -> Particles:
+def particles(seed: int, shape: tuple[int, ...]) -> Particles:
     """Place particles at random, the largest first, so that they do not overlap.
 
     Args:
@@ -65,7 +66,7 @@ def particles(seed: int, shape: tuple[int, int, int]) -> Particles:
     return Particles(centres[:n], radii[:n], shapes, turns, rng.random((n, 3)))
 
 
-def _carried(seed: int, shape: tuple[int, int, int], sigma: float, strain: float) -> np.ndarray:
+def _carried(seed: int, shape: tuple[int, ...], sigma: float, strain: float) -> np.ndarray:
     """A smooth field of mean 0 and sd 1 that moves with the stretched material.
 
     It is made on every second voxel of T0 and interpolated.
@@ -99,7 +100,7 @@ def between(volume: np.ndarray, places: list[np.ndarray]) -> np.ndarray:
     return volume
 
 
-def labels(seed: int, state: int, shape: tuple[int, int, int]) -> np.ndarray:
+def labels(seed: int, state: int, shape: tuple[int, ...]) -> np.ndarray:
     """The phases of a state: matrix, particle, dense phase, crack = 0, 1, 2, 3.
 
     Args:
@@ -145,7 +146,9 @@ def labels(seed: int, state: int, shape: tuple[int, int, int]) -> np.ndarray:
     return out
 
 
-def _box(centre: np.ndarray, reach: float, shape: tuple[int, ...]):
+def _box(
+    centre: np.ndarray, reach: float, shape: tuple[int, ...]
+) -> Iterator[tuple[tuple[slice, ...], list[np.ndarray]]]:
     """The part of a volume within ``reach`` of a place, and offsets z, y, x to it; or nothing."""
     low = np.maximum(np.floor(centre - reach), 0).astype(int)
     high = np.minimum(np.ceil(centre + reach) + 1, shape).astype(int)

@@ -2,7 +2,7 @@
 
 from srlib.training.depth import DEPTH_METHODS, DepthRecipe, Sections, fit_depth
 from srlib.training.diffusion import fit_diffusion
-from srlib.training.gan import SuperResTrainer, fit_superres, of_training
+from srlib.training.gan import SuperResTrainer, fit_superres, in_words, load_or_fit, of_training
 from srlib.training.loop import Trainer
 from srlib.training.recipe import PROFILES, STUDY, Recipe, in_short, laptop_changes
 from srlib.training.restoration import METHODS, Pairs, RestorationRecipe, fit_restorer
@@ -35,7 +35,9 @@ __all__ = [
     "fit_superres",
     "fit_supervised",
     "in_short",
+    "in_words",
     "laptop_changes",
+    "load_or_fit",
     "of_training",
     "quality",
     "segment",

@@ -61,10 +61,10 @@ def zooms(x: Tensor, p: float, rng: torch.Generator, spread: float = 0.2) -> Ten
     cos, sin = (f(angle) * zoom for f in (torch.cos, torch.sin))
     rows = [torch.stack([cos, -sin, 0 * cos], 1), torch.stack([sin, cos, 0 * cos], 1)]
     matrix, picks = torch.stack(rows, 1)[picks].to(x), picks.to(x.device)
-    part = x[picks]
-    grid = F.affine_grid(matrix, list(part.shape), align_corners=False)
-    part = F.grid_sample(part, grid, padding_mode="reflection", align_corners=False)
-    return x.index_copy(0, picks, part)
+    picked = x[picks]
+    grid = F.affine_grid(matrix, list(picked.shape), align_corners=False)
+    picked = F.grid_sample(picked, grid, padding_mode="reflection", align_corners=False)
+    return x.index_copy(0, picks, picked)
 
 
 def cutouts(x: Tensor, p: float, rng: torch.Generator, share: float = 0.5) -> Tensor:

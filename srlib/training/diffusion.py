@@ -4,8 +4,7 @@ The classical rival of InDI (row IN-31): it starts from pure noise and is told t
 paper names it and does not run it.
 """
 
-import json
-from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from srlib.inference.restoration import noise_level
 from srlib.models.unet import RestorationUNet
 from srlib.training.distributed import choose_device
 from srlib.training.restoration import Pairs, RestorationRecipe
-from srlib.training.supervised import fit_supervised, one_cycle
+from srlib.training.supervised import fit_recipe
 
 
 def fit_diffusion(
@@ -22,7 +21,7 @@ def fit_diffusion(
     seed: int = 0,
     recipe: RestorationRecipe | None = None,
     device: str | None = None,
-    **how,
+    **options: Any,
 ) -> nn.Module:
     r"""Train a network to predict the clean slice x from noise mixed with it and the measurement y.
 
@@ -33,7 +32,7 @@ def fit_diffusion(
     squared error, because the sampler needs the mean.
 
     Args:
-        pairs, seed, recipe, device, how: As in :func:`srlib.training.fit_restorer`.
+        pairs, seed, recipe, device, options: As in :func:`srlib.training.fit_restorer`.
 
     Returns:
         The network, averaged over the last steps; for :func:`srlib.inference.restoration.diffuse`.
@@ -47,22 +46,9 @@ def fit_diffusion(
         lq, hq, weight = (x.to(device) for x in pairs.draw(recipe.batch, recipe.crop, rng))
         s = 1 - torch.rand(len(lq), generator=rng)
         noise = torch.randn(lq.shape, generator=rng).to(device)
-        keep, add = (part.to(device)[:, None, None, None] for part in noise_level(s))
+        keep, add = (level.to(device)[:, None, None, None] for level in noise_level(s))
         clean = network(torch.cat([keep * hq + add * noise, lq], 1), s.to(device))
         return ((clean - hq).square() * weight).sum() / weight.sum()
 
-    model = fit_supervised(
-        model,
-        loss,
-        recipe.steps,
-        seed,
-        device,
-        rate=recipe.rate,
-        schedule=one_cycle,
-        ema_decay=recipe.average,
-        clip=1.0,
-        data_key=json.dumps(["diffusion", asdict(recipe), pairs.key()]),
-        **how,
-    )
-    model.meta |= {"method": "diffusion", "recipe": asdict(recipe)}
-    return model
+    about, key = {"method": "diffusion"}, pairs.key()
+    return fit_recipe(model, loss, recipe.steps, recipe, seed, device, about, key, **options)

@@ -1,16 +1,18 @@
 """Algorithm 1 of SuperRes: one generator, one critic or three, one iteration at a time."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from srlib import losses, metrics
+from srlib import losses, metrics, models
 from srlib.data.case import Case
 from srlib.data.sampling import most_mixed, one_hot, sample_cubes, sample_squares, slice_volume
 from srlib.inference import memory
@@ -64,7 +66,8 @@ class SuperResTrainer(Trainer):
         target = torch.from_numpy(case.target_fractions()).float().to(device)
         self.terms = build_terms(case, recipe, target)
         self.axes = [(0, 1, 2)] if len(self.critics) == 1 else [(0,), (1,), (2,)]
-        self.best, self.best_weights = {}, {}
+        self.best: dict[str, Any] = {}
+        self.best_weights: dict[str, Tensor] = {}
         self.half = -(-recipe.iterations // 2)
 
     @cached_property
@@ -87,24 +90,25 @@ class SuperResTrainer(Trainer):
         x = torch.cat([lr, z.to(self.device)], 1)  # line 4
         extra = []
         if r.network == "laptop":
-            part = (slice(r.halo, edge - r.halo),) * 3
+            inner = (slice(r.halo, edge - r.halo),) * 3
             beyond = max(0, r.halo - self.model.coarse_halo)  # seen by the fine layers, too
             keep = (slice(r.halo - beyond, edge - r.halo + beyond),) * 3
             fine = None
             if self.model.fine_noise:
                 size = (r.batch, 1, *(self.model.grid * (edge - 2 * (r.halo - beyond)),) * 3)
                 fine = (3**0.5 * (2 * torch.rand(size, generator=rng) - 1)).to(self.device)
-            extra = [keep, fine, part]
+            extra = [keep, fine, inner]
         return lr, x.contiguous(memory_format=torch.channels_last_3d), extra
 
     def squares(self, fake: Tensor, axis: int, rng: torch.Generator) -> Tensor:
         """As many squares of the fine images as there are fake slices, ``(B, n, H, W)``."""
         case, count = self.case, max(1, self.recipe.real_candidates)
-        found = sample_squares(self.images[axis], fake.shape[2], count * len(fake), rng)
-        real = one_hot(found, len(case.phases)).movedim(0, 1).to(self.device)
+        squares = sample_squares(self.images[axis], fake.shape[2], count * len(fake), rng)
+        real = one_hot(squares, len(case.phases)).movedim(0, 1).to(self.device)
         if count == 1:
             return real
-        far = torch.cdist(*(x.mean((2, 3)) @ self.phase_map for x in (fake.float(), real)))
+        ours, theirs = (x.mean((2, 3)) @ self.phase_map for x in (fake.float(), real))
+        far = torch.cdist(ours, theirs)
         picks = []
         for row in far:
             picks.append(row.argmin())
@@ -156,7 +160,8 @@ class SuperResTrainer(Trainer):
 
     def _update_critics(self, inner: Tensor, rng: torch.Generator) -> dict:
         """Train every critic on slices of the volume and of the images; the log of the step."""
-        r, log = self.recipe, {"gap": 0.0, "penalty": 0.0, "scores": []}
+        r = self.recipe
+        log: dict[str, Any] = {"gap": 0.0, "penalty": 0.0, "scores": []}
         each = r.critic_steps * len(self.critics)
         for critic, optimiser, axes in zip(
             self.critics, self.optimisers[1:], self.axes, strict=True
@@ -238,27 +243,27 @@ class SuperResTrainer(Trainer):
             labels = generate(self.model, (int(self.case.scale_factor) * edge // 2,) * 3, self.seed)
         else:
             step = exact_scale(self.case.scale_factor).denominator  # what tiles must divide
-            part = self.case.lr[
+            coarse = self.case.lr[
                 tuple(slice((min(edge, n) - 2) // step * step + 2) for n in self.case.lr.shape)
             ]
-            inner, labels = part[1:-1, 1:-1, 1:-1], superres(self.model, part, seed=self.seed)
-        found = {"iteration": self.iteration, **quality(labels, inner, self.case, self.reference)}
-        found["volume_fractions"] = metrics.volume_fractions(labels, len(self.case.phases)).tolist()
+            inner, labels = coarse[1:-1, 1:-1, 1:-1], superres(self.model, coarse, seed=self.seed)
+        entry = {"iteration": self.iteration, **quality(labels, inner, self.case, self.reference)}
+        entry["volume_fractions"] = metrics.volume_fractions(labels, len(self.case.phases)).tolist()
         areas = metrics.interphase_areas(labels, len(self.case.phases))
-        found["interphase_areas"] = {f"{a}-{b}": float(v) for (a, b), v in areas.items()}
+        entry["interphase_areas"] = {f"{a}-{b}": float(v) for (a, b), v in areas.items()}
         early = self.iteration < LATE * self.recipe.iterations
-        rank = [early, found["over"], found["score"]]
+        rank = [early, entry["over"], entry["score"]]
         if not self.best or rank < self.best["rank"]:
             self.best = {"rank": rank, "iteration": self.iteration}
             self.best_weights = {k: v.clone() for k, v in self.model.state_dict().items()}
-        return found
+        return entry
 
     def modules(self) -> dict:
         """Networks, optimisers and running fractions."""
-        found = {"generator": self.generator, "ema": self.ema}
-        found |= {f"critic{i}": critic for i, critic in enumerate(self.critics)}
-        found |= {f"optimiser{i}": optimiser for i, optimiser in enumerate(self.optimisers)}
-        return found | {
+        named = {"generator": self.generator, "ema": self.ema}
+        named |= {f"critic{i}": critic for i, critic in enumerate(self.critics)}
+        named |= {f"optimiser{i}": optimiser for i, optimiser in enumerate(self.optimisers)}
+        return named | {
             type(term).__name__: term for term in self.terms if hasattr(term, "state_dict")
         }
 
@@ -268,12 +273,12 @@ class SuperResTrainer(Trainer):
 
     def record(self, steps: list[dict]) -> dict:
         """The check of the volume, with the mean losses since the last one."""
-        found = self.check()
+        entry = self.check()
         for k in ("voxelwise", "anchored", "content", "style", "gap", "penalty"):
             if seen := [step[k] for step in steps if k in step]:
-                found[k] = float(np.mean(seen))
-        found["scores"] = next((s["scores"] for s in reversed(steps) if s["scores"]), [])
-        return found
+                entry[k] = float(np.mean(seen))
+        entry["scores"] = next((s["scores"] for s in reversed(steps) if s["scores"]), [])
+        return entry
 
     def postfix(self) -> str:
         """Fractions and areas of the last check."""
@@ -287,7 +292,7 @@ class SuperResTrainer(Trainer):
         """Whether fractions and areas are as good as the recipe asks."""
         return bool(self.history) and self.history[-1]["stop"] < self.recipe.stop_below
 
-    def fingerprint(self, profile: str) -> dict:
+    def fingerprint(self, profile: str | None = None) -> dict:
         """What should be known of the weights of this training."""
         return {
             "case": self.case.name,
@@ -323,7 +328,7 @@ def _check_recipe(case: Case, recipe: Recipe) -> None:
 ROOM = 10_000  # bytes for a fine voxel of a window; where there is so much, it fits
 
 
-def of_training(case: Case, recipe: Recipe, device: str = "cpu") -> int:
+def of_training(case: Case, recipe: Recipe, device: str | torch.device = "cpu") -> int:
     """Peak memory of the first iteration, in bytes: networks, optimisers and all it makes.
 
     Args:
@@ -362,8 +367,8 @@ def fit_superres(
     *,
     out: str | Path | None = None,
     progress: bool = True,
-    callback=None,
-    **changes,
+    callback: Callable[[list[dict]], None] | None = None,
+    **changes: Any,
 ) -> nn.Module:
     """Train a generator for one case (SuperRes, Algorithm 1).
 
@@ -389,18 +394,65 @@ def fit_superres(
     Raises:
         ValueError: for an unknown profile or recipe field, or data that do not fit.
         MemoryError: if an iteration does not fit into memory.
+
+    Example:
+        >>> from srlib import datasets
+        >>> from srlib.training import fit_superres
+        >>> case = datasets.load("case3", source="twin", edge=64)
+        >>> few = dict(iterations=1, check_every=1, validation_size=4, window=16, slices=2)
+        >>> model = fit_superres(case, "smoke", progress=False, **few)
+        >>> model.scale_factor, len(model.meta["history"])
+        (4, 1)
     """
     recipe = _recipe(case, profile, changes)
     trainer = SuperResTrainer(case, recipe, seed, choose_device(device))
     _check_memory(trainer)
     path = Path(out) / f"{case.name}-{case.source}-{seed}.checkpoint" if out else None
     label = f"{case.name} ({case.source})"
-    how = dict(seconds=seconds, label=label, progress=progress, callback=callback)
-    trainer.run(recipe.iterations, recipe.check_every, path, **how)
+    options: dict[str, Any] = dict(
+        seconds=seconds, label=label, progress=progress, callback=callback
+    )
+    trainer.run(recipe.iterations, recipe.check_every, path, **options)
     model = trainer.model
     model.load_state_dict(trainer.best_weights)
     model.meta = trainer.fingerprint(profile)
     return model.eval()
+
+
+def load_or_fit(
+    case: Case,
+    seeds: Sequence[int],
+    profile: str,
+    anew: int = 0,
+    device: str | None = None,
+) -> dict[int, nn.Module]:
+    """Shipped generators of a case by their seeds, or trainings in their place.
+
+    Args:
+        case: Its name and source are those of the weights.
+        seeds: Of the trainings.
+        profile: As in :func:`fit_superres`.
+        anew: So many of them, the first, are trained; 0 or False loads all.
+        device: As in :func:`fit_superres`.
+
+    Raises:
+        ValueError: if there are no such weights.
+    """
+    return {
+        seed: fit_superres(case, profile, seed, device)
+        if seed in seeds[:anew]
+        else models.load(f"{case.name}-{case.source}-{seed}")
+        for seed in seeds
+    }
+
+
+def in_words(meta: Mapping) -> str:
+    """What a chapter says of a training, from ``.meta`` of the generator."""
+    return (
+        f"{meta['profile']} recipe, {meta['recipe']['iterations']} iterations in "
+        f"{meta['seconds'] / 60:.1f} minutes on {meta['device']} with {meta['threads']} thread(s); "
+        f"kept: iteration {meta['best_iteration']}"
+    )
 
 
 def _recipe(case: Case, profile: str, changes: dict) -> Recipe:

@@ -36,7 +36,8 @@ class Trainer:
     def __init__(self, seed: int, device: torch.device) -> None:
         self.seed, self.device = int(seed), device
         self.rank = int(os.environ.get("RANK", 0))
-        self.iteration, self.seconds, self.history = 0, 0.0, []
+        self.iteration, self.seconds = 0, 0.0
+        self.history: list[dict] = []
 
     def step(self) -> dict:
         """One iteration; returns its losses."""
@@ -97,8 +98,8 @@ class Trainer:
         self._begin(path)
         start, done, steps = time.monotonic() - self.seconds, self.finished(), []
         hidden = not progress or self.rank > 0
-        how = dict(initial=self.iteration, disable=hidden, mininterval=1)
-        with tqdm(desc=label, total=iterations, **how) as bar:
+        options = dict(initial=self.iteration, disable=hidden, mininterval=1)
+        with tqdm(desc=label, total=iterations, **options) as bar:
             while self.iteration < iterations and not done:
                 steps.append(self.step())
                 bar.update()
@@ -126,7 +127,7 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Write all that a continued training needs, atomically."""
-        states = {name: part.state_dict() for name, part in self.modules().items()}
+        states = {name: module.state_dict() for name, module in self.modules().items()}
         kept = {name: getattr(self, name) for name in self.kept}
         file = io.BytesIO()
         torch.save({"key": self.key(), "states": states, "kept": kept}, file)
@@ -139,16 +140,16 @@ class Trainer:
             ValueError: if the file is damaged, or of another training.
         """
         try:
-            found = torch.load(path, map_location=self.device, weights_only=True)
-            key, states, kept = found["key"], found["states"], found["kept"]
+            saved = torch.load(path, map_location=self.device, weights_only=True)
+            key, states, kept = saved["key"], saved["states"], saved["kept"]
         except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, OSError):
             raise ValueError(f"{path} is damaged: delete it to begin anew") from None
         if key != self.key():
             raise ValueError(
                 f"{path} is of a training with another recipe, seed or data: choose another folder"
             )
-        for name, part in self.modules().items():
-            part.load_state_dict(states[name])
+        for name, module in self.modules().items():
+            module.load_state_dict(states[name])
         for name, value in kept.items():
             setattr(self, name, value)
 

@@ -1,6 +1,7 @@
 """Recipes: every number of a training, and the three profiles."""
 
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 
 from torch import nn
 
@@ -118,7 +119,7 @@ class Recipe:
         fall = max(0.02, min(1.0, 2 * (1 - iteration / self.iterations))) if self.decay else 1.0
         return rise * fall
 
-    def coarse_window(self, scale_factor: float) -> int:
+    def coarse_window(self, scale_factor: float | Fraction) -> int:
         """Coarse voxels along an edge of the window."""
         return coarse_size(self.window, scale_factor)
 
@@ -155,6 +156,7 @@ PROFILES = {
 def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
     """A generator and its critics: one for an isotropic case, else one an axis."""
     n, m = len(case.phases), len(case.lr_phases)
+    assert case.phase_map is not None  # made with the case
     if recipe.network == "paper":
         generator = models.SuperRes(m, n, case.scale_factor, recipe.noise_channels)
     else:
@@ -274,6 +276,11 @@ def in_short(iterations: int) -> dict:
 
     With fewer iterations than the study's, windows are smaller, the mean of the weights goes less
     far back, and there is one check, at the end.
+
+    Example:
+        >>> from srlib.training import in_short
+        >>> in_short(300)["iterations"], in_short(300)["window"]
+        (300, 24)
     """
     if iterations >= STUDY["iterations"]:
         return STUDY | {"iterations": iterations}
@@ -281,7 +288,7 @@ def in_short(iterations: int) -> dict:
     return STUDY | {"iterations": iterations} | less
 
 
-def laptop_changes(case) -> dict:
+def laptop_changes(case: Case) -> dict:
     """What the laptop profile changes for a :class:`srlib.data.Case`."""
     if case.lr is None:
         return FROM_NOISE if case.normals is None else ANISOTROPIC_FROM_NOISE

@@ -6,8 +6,8 @@ beside the loss. InDI sees mixtures of measurement and clean slice.
 """
 
 import hashlib
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from srlib import losses
 from srlib.models.patch import PatchCritic
 from srlib.models.unet import RestorationUNet
 from srlib.training.distributed import choose_device
-from srlib.training.supervised import crops, fit_supervised, one_cycle
+from srlib.training.supervised import crops, fit_recipe
 
 METHODS = ("InDI", "CNN", "GAN")
 
@@ -31,7 +31,7 @@ class RestorationRecipe:
         crop: Edge of a crop in pixels (640).
         batch: Crops a step (2).
         rate: Highest learning rate (0.0005).
-        average: Decay of the averaged weights (not said).
+        ema_decay: Decay of the averaged weights (not said).
         width: Filters of the first level (64).
         noise: InDI's epsilon, the noise added in proportion to t (not said).
         at_one: InDI: share of crops with t = 1; the others have t uniform in (0, 1] (not said).
@@ -43,7 +43,7 @@ class RestorationRecipe:
     crop: int = 160
     batch: int = 4
     rate: float = 5e-4
-    average: float = 0.998
+    ema_decay: float = 0.998
     width: int = 24
     noise: float = 0.01
     at_one: float = 0.2
@@ -58,7 +58,7 @@ class Pairs:
     Args:
         lq: Measured slices ``(D, H, W)`` in [-1, 1].
         hq: Clean slices of the same shape.
-        mask: ``(H, W)``; what is outside has no weight.
+        mask: ``(H, W)`` or ``(D, H, W)``; what is outside has no weight.
         turn: Whether crops are turned and mirrored; not if what was lost has a direction.
 
     Raises:
@@ -66,19 +66,20 @@ class Pairs:
     """
 
     def __init__(self, lq: np.ndarray, hq: np.ndarray, mask: np.ndarray, turn: bool = True) -> None:
-        if lq.ndim != 3 or lq.shape != hq.shape or lq.shape[1:] != mask.shape:
+        if lq.ndim != 3 or lq.shape != hq.shape or mask.shape not in (lq.shape, lq.shape[1:]):
             raise ValueError(
-                f"lq {lq.shape} and hq {hq.shape} must be (D, H, W) alike, mask {mask.shape} (H, W)"
+                f"lq {lq.shape} and hq {hq.shape} must be (D, H, W) alike, and the mask "
+                f"{mask.shape} as well, or (H, W)"
             )
-        for name, of in (("lq", lq), ("hq", hq)):
-            if not np.isfinite(of).all() or np.abs(of).max() > 1:
+        for name, grey in (("lq", lq), ("hq", hq)):
+            if not np.isfinite(grey).all() or np.abs(grey).max() > 1:
                 raise ValueError(
                     f"{name} must be finite and in [-1, 1]: see srlib.data.normalization.scaled"
                 )
         if not mask.any():
             raise ValueError("the mask is empty: there is nothing to learn from")
         self.slices = torch.from_numpy(np.stack([lq, hq], 1).astype(np.float32))
-        self.mask = torch.from_numpy(mask.astype(np.float32))
+        self.mask = torch.from_numpy(mask.astype(np.float32)).expand(lq.shape)
         self.turn = turn
 
     def key(self) -> str:
@@ -87,14 +88,14 @@ class Pairs:
 
     def draw(self, n: int, crop: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Measured and clean crops and their weights, each ``(n, 1, crop, crop)``."""
-        high, wide = self.mask.shape
+        high, wide = self.mask.shape[1:]
         if crop > min(high, wide):
             raise ValueError(f"a crop of {crop} is larger than a slice of {high} x {wide}")
-        found = []
-        for k, part, turned in crops(n, (len(self.slices), high, wide), crop, rng):
-            square = torch.cat([self.slices[k][part], self.mask[part][None]])
-            found.append(turned(square) if self.turn else square)
-        batch = torch.stack(found)
+        drawn = []
+        for k, square, turned in crops(n, (len(self.slices), high, wide), crop, rng):
+            pair = torch.cat([self.slices[k][square], self.mask[k][square][None]])
+            drawn.append(turned(pair) if self.turn else pair)
+        batch = torch.stack(drawn)
         return batch[:, :1], batch[:, 1:2], batch[:, 2:]
 
 
@@ -104,7 +105,7 @@ def fit_restorer(
     seed: int = 0,
     recipe: RestorationRecipe | None = None,
     device: str | None = None,
-    **how,
+    **options: Any,
 ) -> nn.Module:
     """Train one of the three methods of the paper.
 
@@ -117,7 +118,7 @@ def fit_restorer(
         method: ``"InDI"``, ``"CNN"`` or ``"GAN"``.
         seed: Of weights, crops, times and noise.
         recipe: None for the laptop's.
-        device, how: As in :func:`srlib.training.fit_supervised`: ``out``, ``progress`` ...
+        device, options: As in :func:`srlib.training.fit_supervised`: ``out``, ``progress`` ...
 
     Returns:
         The network, averaged over the last steps, in evaluation mode; for
@@ -143,13 +144,13 @@ def fit_restorer(
             mixed = torch.rand(len(lq), generator=rng) >= recipe.at_one
             t[mixed] = 1 - torch.rand(int(mixed.sum()), generator=rng)
         noise = torch.randn(lq.shape, generator=rng).to(device)
-        part = t.to(device)[:, None, None, None]
-        x = (1 - part) * hq + part * lq
+        share = t.to(device)[:, None, None, None]
+        x = (1 - share) * hq + share * lq
         if method == "InDI":
-            x = x + part * recipe.noise * noise
+            x = x + share * recipe.noise * noise
         clean = network(x, t.to(device))
         value = losses.berhu(clean, hq, weight)
-        if method == "GAN":
+        if critic is not None:
             seen.update(lq=lq * weight, hq=hq * weight, clean=clean * weight)
             score = critic(torch.cat([seen["clean"], seen["lq"]], 1))
             value = value - recipe.adversarial * score.float().mean()
@@ -161,19 +162,6 @@ def fit_restorer(
         )
         return losses.hinge(real, fake)
 
-    model = fit_supervised(
-        model,
-        loss,
-        recipe.steps,
-        seed,
-        device,
-        rate=recipe.rate,
-        schedule=one_cycle,
-        ema_decay=recipe.average,
-        clip=1.0,
-        data_key=json.dumps([method, asdict(recipe), pairs.key()]),
-        discriminator=(critic, judged) if critic else None,
-        **how,
-    )
-    model.meta |= {"method": method, "recipe": asdict(recipe)}
-    return model
+    options["discriminator"] = (critic, judged) if critic else None
+    about, key = {"method": method}, pairs.key()
+    return fit_recipe(model, loss, recipe.steps, recipe, seed, device, about, key, **options)

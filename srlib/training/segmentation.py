@@ -1,12 +1,14 @@
 """Train a small network to segment slices, from very few labelled ones, and use it."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srlib.data.normalization import check_grey
 from srlib.models.attention import AttentionResUNet
 from srlib.precision import autocast
 from srlib.training.distributed import choose_device
@@ -27,7 +29,7 @@ def fit_segmenter(
     seed: int = 0,
     device: str | None = None,
     progress: bool = True,
-    **how,
+    **options: Any,
 ) -> nn.Module:
     """A network that has learnt the phases of labelled slices.
 
@@ -48,7 +50,7 @@ def fit_segmenter(
         width: Filters of the first level, see :class:`srlib.models.AttentionResUNet`.
         rate: Highest learning rate.
         seed: Of the weights and of the batches.
-        device, progress, how: As in :func:`srlib.training.fit_supervised`.
+        device, progress, options: As in :func:`srlib.training.fit_supervised`.
 
     Returns:
         The network in evaluation mode; ``.meta`` holds the losses and the seconds.
@@ -74,7 +76,7 @@ def fit_segmenter(
         for h, w in [edges]
         for i, j in np.ndindex(cuts, cuts)
     ]
-    pool = [one for part in pool for one in part if one[2].any()]
+    pool = [one for tiles in pool for one in tiles if one[2].any()]
     if not pool:
         raise ValueError("no sub-image has a pixel inside of the mask: take fewer cuts")
     square = edges[0] == edges[1]
@@ -93,8 +95,8 @@ def fit_segmenter(
 
     key = hashlib.sha256(stack.tobytes()).hexdigest()
     about = f"segmenter {cuts} {batch} {key}"
-    how = dict(rate=rate, schedule=one_cycle, clip=1.0, data_key=about, progress=progress) | how
-    return fit_supervised(model, loss, steps, seed, device, **how)
+    own: dict[str, Any] = dict(schedule=one_cycle, clip=1.0, progress=progress) | options
+    return fit_supervised(model, loss, steps, seed, device, rate=rate, data_key=about, **own)
 
 
 def segment(model: nn.Module, image: np.ndarray, scale: int = 1) -> np.ndarray:
@@ -113,36 +115,27 @@ def segment(model: nn.Module, image: np.ndarray, scale: int = 1) -> np.ndarray:
         ValueError: for an image that is not 2D or 3D, not finite or far outside [-1, 1], or for a
             scale below 1.
     """
-    image = _grey(image)
+    image = check_grey(image)
     if scale != int(scale) or scale < 1:
         raise ValueError(f"scale={scale} should be a whole number, 1 or more")
     device, (high, wide) = next(model.parameters()).device, image.shape[-2:]
     fill = [-n % model.multiple for n in (wide, high)]
-    found = []
+    planes = []
     with torch.inference_mode(), autocast(device):
         for plane in image.reshape(-1, 1, 1, high, wide):
             x = F.pad(torch.from_numpy(plane).to(device), (0, fill[0], 0, fill[1]), "replicate")
             logits = model(x).float()[..., :high, :wide]
             if scale > 1:
                 logits = F.interpolate(logits, scale_factor=int(scale), mode="bilinear")
-            found.append(logits[0].argmax(0).to(torch.uint8).cpu().numpy())
-    return np.stack(found) if image.ndim == 3 else found[0]
+            planes.append(logits[0].argmax(0).to(torch.uint8).cpu().numpy())
+    return np.stack(planes) if image.ndim == 3 else planes[0]
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
-    image = np.asarray(image, np.float32)
-    if image.ndim not in (2, 3) or not image.size:
-        raise ValueError(f"image is {image.shape}: give a slice (H, W) or slices (D, H, W)")
-    if not np.isfinite(image).all() or np.abs(image).max() > 1.5:
-        raise ValueError(
-            "grey values must be finite and in [-1, 1]: see srlib.data.normalization.scaled"
-        )
-    return image
-
-
-def _checked(images, labels, mask, classes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _checked(
+    images: np.ndarray, labels: np.ndarray, mask: np.ndarray | None, classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Slices ``(D, H, W)``, their labels and a mask ``(H, W)``."""
-    images, labels = _grey(images), np.asarray(labels)
+    images, labels = check_grey(images), np.asarray(labels)
     if labels.shape != images.shape:
         raise ValueError(f"images {images.shape} and labels {labels.shape} should be alike")
     mask = np.ones(images.shape[-2:], bool) if mask is None else np.asarray(mask, bool)

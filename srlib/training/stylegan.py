@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,13 +39,14 @@ class SynthesisRecipe:
         iterations: Steps of critic and generator.
         batch: Images a step, real and generated; a multiple of 4.
         edge: Of an image in pixels: 8, 16, 32, 64 ...
-        latent, width, widest: See :class:`srlib.models.StyleGenerator`.
+        latent, width, max_channels: See :class:`srlib.models.StyleGenerator`.
         rate: Full learning rate of both; it falls in the second half.
-        penalty: The gamma of R1.
-        penalty_every: Steps from one R1 to the next (16 in StyleGAN2).
-        average: Decay of the averaged weights that are returned (EMA).
-        hard: Show the critic phases as in the output, with gradients as if they were probabilities.
-        balance: Weight of :func:`srlib.losses.volume_fraction_loss`; 0 for none.
+        gradient_penalty_weight: The gamma of R1.
+        gradient_penalty_every: Steps from one R1 to the next (16 in StyleGAN2).
+        ema_decay: Decay of the averaged weights that are returned (EMA).
+        straight_through: Show the critic phases as in the output, with gradients as if they were
+            probabilities.
+        volume_fraction_weight: Weight of :func:`srlib.losses.volume_fraction_loss`; 0 for none.
         target: Of the overfitting that ADA allows.
         span: Images in which ADA's p can rise from 0 to 1.
         isotropic: Learn from, and make, all eight mirrors and quarter turns of images.
@@ -56,13 +58,13 @@ class SynthesisRecipe:
     edge: int = 64
     latent: int = 64
     width: int = 16
-    widest: int = 64
+    max_channels: int = 64
     rate: float = 0.0025
-    penalty: float = 1.0
-    penalty_every: int = 8
-    average: float = 0.998
-    hard: bool = True
-    balance: float = 10.0
+    gradient_penalty_weight: float = 1.0
+    gradient_penalty_every: int = 8
+    ema_decay: float = 0.998
+    straight_through: bool = True
+    volume_fraction_weight: float = 10.0
     target: float = 0.6
     span: float = 10_000
     isotropic: bool = True
@@ -74,19 +76,29 @@ class StyleGANTrainer(Trainer):
 
     kept = (*Trainer.kept, "p", "signs", "shares")
 
-    def __init__(self, images, n_phases: int, recipe: SynthesisRecipe, seed, device, ada) -> None:
+    def __init__(
+        self,
+        images: list[np.ndarray],
+        n_phases: int,
+        recipe: SynthesisRecipe,
+        seed: int,
+        device: torch.device,
+        ada: bool,
+    ) -> None:
         super().__init__(seed, device)
         r = self.recipe = recipe
         self.ada, self.data = ada, _data_key(images, n_phases)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            how = dict(width=r.width, widest=r.widest, isotropic=r.isotropic)
-            self.generator = StyleGenerator(n_phases, r.edge, r.latent, **how)
-            self.critic = StyleCritic(n_phases, r.edge, r.width, r.widest)
+            options: dict[str, Any] = dict(
+                width=r.width, max_channels=r.max_channels, isotropic=r.isotropic
+            )
+            self.generator = StyleGenerator(n_phases, r.edge, r.latent, **options)
+            self.critic = StyleCritic(n_phases, r.edge, r.width, r.max_channels)
         self.averaged = copy.deepcopy(self.generator).eval()
         for net in (self.generator, self.critic, self.averaged):
             net.to(device)
-        counts = sum(np.bincount(image.ravel(), minlength=n_phases) for image in images)
+        counts = np.sum([np.bincount(i.ravel(), minlength=n_phases) for i in images], 0)
         self.wanted = torch.tensor(counts / counts.sum()).float().clamp_min(1e-6).to(device)
         self.images = [s for i in images for s in symmetries(i)] if r.isotropic else list(images)
         self.optimisers = [
@@ -94,7 +106,8 @@ class StyleGANTrainer(Trainer):
             for net in (self.generator, self.critic)
         ]
         self.shares = self.wanted.clone()  # of the phases in the output, lately
-        self.p, self.signs = 0.0, []
+        self.p = 0.0
+        self.signs: list[float] = []
 
     def modules(self) -> dict:
         named = {k: getattr(self, k) for k in ("generator", "critic", "averaged")}
@@ -130,7 +143,7 @@ class StyleGANTrainer(Trainer):
         z = torch.randn((r.batch, r.latent), generator=rng).to(self.device)
         with autocast(self.device):
             fake = self.generator(z, rng)
-        if r.hard:
+        if r.straight_through:
             fake = straight_through(fake)
         real = one_hot(sample_squares(self.images, r.edge, r.batch, rng), n)
         real = self.shown(real.movedim(0, 1).to(self.device), rng)
@@ -138,8 +151,9 @@ class StyleGANTrainer(Trainer):
         scores = self.judge(real)
         loss = losses.logistic_critic_loss(scores, self.judge(self.shown(fake.detach(), rng)))
         log = {"critic": loss.item(), "r_t": scores.detach().sign().mean().item()}
-        if i % r.penalty_every == 0:
-            penalty = losses.r1_penalty(self.judge, real, r.penalty * r.penalty_every)
+        if i % r.gradient_penalty_every == 0:
+            weight = r.gradient_penalty_weight * r.gradient_penalty_every
+            penalty = losses.r1_penalty(self.judge, real, weight)
             log["penalty"] = penalty.item()
             loss = loss + penalty
         self._update(1, loss)
@@ -147,14 +161,14 @@ class StyleGANTrainer(Trainer):
         self.critic.requires_grad_(False)
         loss = losses.nonsaturating_generator_loss(self.judge(self.shown(fake, rng)))
         log["generator"] = loss.item()
-        if r.balance:
+        if r.volume_fraction_weight:
             self.shares.lerp_(fake.detach().mean((0, 2, 3)), 0.02)
             balance = losses.volume_fraction_loss(fake[:, :, None], self.shares, self.wanted)
-            loss = loss + r.balance * balance
+            loss = loss + r.volume_fraction_weight * balance
         self._update(0, loss)
         self.critic.requires_grad_(True)
 
-        update_average(self.averaged, self.generator, r.average, i)
+        update_average(self.averaged, self.generator, r.ema_decay, i)
         self.signs.append(log["r_t"])
         if self.ada and len(self.signs) == ADAPT:
             r_t = sum(self.signs) / ADAPT
@@ -210,8 +224,8 @@ def fit_stylegan(
     check_images(images, n_phases, recipe.edge)
     device = choose_device(device)
     trainer = StyleGANTrainer(images, n_phases, recipe, seed, device, ada)
-    how = dict(label="StyleGAN", progress=progress, callback=callback)
-    trainer.run(recipe.iterations, recipe.check_every, Path(out) if out else None, **how)
+    options: dict[str, Any] = dict(label="StyleGAN", progress=progress, callback=callback)
+    trainer.run(recipe.iterations, recipe.check_every, Path(out) if out else None, **options)
     model = trainer.averaged
     model.meta = {
         "recipe": asdict(recipe),
@@ -255,11 +269,11 @@ def synthesise(
     device = next(model.parameters()).device
     rng = torch.Generator().manual_seed(0)
     mean = model.mapping(torch.randn((4096, model.latent), generator=rng).to(device)).mean(0)
-    found = []
+    made = []
     for first in range(0, count, AT_ONCE):
         rng = torch.Generator().manual_seed(hash((int(seed), first)) & 0x7FFFFFFF)
         w = model.mapping(torch.randn((AT_ONCE, model.latent), generator=rng).to(device))
         with autocast(device):
             images = model.synthesis(mean.lerp(w, truncation), rng)
-        found.append(images.argmax(1).byte().cpu() if hard else images.cpu())
-    return torch.cat(found)[:count].numpy()
+        made.append(images.argmax(1).byte().cpu() if hard else images.cpu())
+    return torch.cat(made)[:count].numpy()

@@ -4,8 +4,9 @@ import copy
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +37,7 @@ def one_cycle(i: int, iterations: int, rise: float = 0.25) -> float:
 
 
 def crops(
-    n: int, shape: tuple[int, int, int], crop: int, rng: torch.Generator
+    n: int, shape: tuple[int, ...], crop: int, rng: torch.Generator
 ) -> Iterator[tuple[int, tuple, Callable[[Tensor], Tensor]]]:
     """Random squares of slices, each turned by quarters and mirrored; every one as likely.
 
@@ -56,13 +57,13 @@ def crops(
             int(torch.randint(0, m, (1,), generator=rng))
             for m in (deep, high - crop + 1, wide - crop + 1, 4, 2)
         )
-        part = (..., slice(top, top + crop), slice(left, left + crop))
+        square = (..., slice(top, top + crop), slice(left, left + crop))
 
         def turned(x: Tensor, turn: int = turn, flip: int = flip) -> Tensor:
             x = torch.rot90(x, turn, (-2, -1))
             return x.flip(-1) if flip else x
 
-        yield k, part, turned
+        yield k, square, turned
 
 
 def fit_supervised(
@@ -70,7 +71,7 @@ def fit_supervised(
     loss: Callable[[nn.Module, torch.Generator], Tensor],
     iterations: int,
     seed: int = 0,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     *,
     rate: float = 1e-3,
     schedule: Callable[[int, int], float] = plateau,
@@ -108,6 +109,17 @@ def fit_supervised(
 
     Raises:
         ValueError: if the checkpoint is of another training, or the loss is not finite.
+
+    Example:
+        >>> import torch
+        >>> from srlib.training import fit_supervised
+        >>> model = torch.nn.Linear(1, 1, bias=False)
+        >>> def loss(network, rng):
+        ...     x = torch.rand(64, 1, generator=rng)
+        ...     return (network(x) - 3 * x).square().mean()
+        >>> model = fit_supervised(model, loss, 300, rate=0.1, device="cpu", progress=False)
+        >>> round(model(torch.ones(1, 1)).item(), 1)
+        3.0
     """
     trainer = _Supervised(
         {"model": (model, loss)} | ({"discriminator": discriminator} if discriminator else {}),
@@ -121,7 +133,7 @@ def fit_supervised(
         data_key=data_key,
     )
     trainer.run(iterations, save_every, Path(out) if out else None, progress=progress)
-    if ema_decay:
+    if trainer.averaged is not None:
         model.load_state_dict(trainer.averaged.state_dict())
     model.meta = {"losses": trainer.losses["model"], "iterations": iterations}
     if discriminator:
@@ -136,8 +148,18 @@ class _Supervised(Trainer):
     kept = ("iteration", "seconds", "losses")
 
     def __init__(
-        self, tasks, iterations, seed, device, *, rate, schedule, ema_decay, clip, data_key
-    ):
+        self,
+        tasks: dict[str, tuple[nn.Module, Callable[[nn.Module, torch.Generator], Tensor]]],
+        iterations: int,
+        seed: int,
+        device: torch.device,
+        *,
+        rate: float,
+        schedule: Callable[[int, int], float],
+        ema_decay: float,
+        clip: float | None,
+        data_key: str,
+    ) -> None:
         super().__init__(seed, device)
         self.tasks, self.iterations, self.rate, self.schedule = tasks, iterations, rate, schedule
         self.ema_decay, self.clip, self.data_key = ema_decay, clip, data_key
@@ -148,9 +170,9 @@ class _Supervised(Trainer):
         self.losses: dict[str, list[float]] = {name: [] for name in tasks}
 
     def modules(self) -> dict:
-        found = {name: network for name, (network, _) in self.tasks.items()}
-        found |= {f"{name} optimiser": o for name, o in self.optimisers.items()}
-        return found | ({"averaged": self.averaged} if self.averaged else {})
+        named = {name: network for name, (network, _) in self.tasks.items()}
+        named |= {f"{name} optimiser": o for name, o in self.optimisers.items()}
+        return named | ({"averaged": self.averaged} if self.averaged else {})
 
     def key(self) -> str:
         config = str(getattr(self.model, "config", None))
@@ -183,13 +205,50 @@ class _Supervised(Trainer):
         return f"loss {self.history[-1]['loss']:.4f}"
 
 
+def fit_recipe(
+    model: nn.Module,
+    loss: Callable[[nn.Module, torch.Generator], Tensor],
+    iterations: int,
+    recipe: Any,
+    seed: int,
+    device: str | torch.device,
+    about: dict,
+    data_key: str,
+    **options: Any,
+) -> nn.Module:
+    """:func:`fit_supervised` at the numbers of a recipe: one cycle, clipped gradients, an EMA.
+
+    Args:
+        recipe: A dataclass with ``rate`` and ``ema_decay``.
+        about: What else makes the training; ``.meta`` tells it, and the recipe.
+        data_key: Of the data.
+        model, loss, iterations, seed, device, options: As in :func:`fit_supervised`.
+    """
+    numbers = asdict(recipe)
+    model = fit_supervised(
+        model,
+        loss,
+        iterations,
+        seed,
+        device,
+        rate=recipe.rate,
+        schedule=one_cycle,
+        ema_decay=recipe.ema_decay,
+        clip=1.0,
+        data_key=json.dumps([*about.values(), numbers, data_key]),
+        **options,
+    )
+    model.meta |= about | {"recipe": numbers}
+    return model
+
+
 def fit_cnn(
     case: Case,
     iterations: int = 1000,
     seed: int = 0,
     device: str | None = None,
     recipe: Recipe | None = None,
-    **how,
+    **options: Any,
 ) -> nn.Module:
     """A 3D CNN that learns the fine phases of a coarse volume from a truth (the baseline).
 
@@ -198,13 +257,14 @@ def fit_cnn(
 
     Args:
         case: With a ``truth``; a part that is not judged afterwards.
-        iterations, seed, device, how: As in :func:`fit_supervised`.
+        iterations, seed, device, options: As in :func:`fit_supervised`.
         recipe: Of the network and its window; None for the laptop profile's.
 
     Raises:
         ValueError: if the case has no truth or no coarse volume.
     """
-    if case.truth is None or case.lr is None:
+    lr, truth = case.lr, case.truth
+    if truth is None or lr is None:
         raise ValueError("a CNN learns from pairs: give a case with lr and truth")
     recipe = replace(recipe or Recipe(), noise_channels=0, fine_noise=False)
     with torch.random.fork_rng():
@@ -214,17 +274,17 @@ def fit_cnn(
     scale = exact_scale(case.scale_factor)
     edge, step = recipe.coarse_window(scale), scale.denominator  # whole fine voxels every `step`
     halo = -(-recipe.halo // step) * step
-    part = (slice(halo, edge + halo),) * 3
+    inner = (slice(halo, edge + halo),) * 3
 
     def loss(network: nn.Module, rng: torch.Generator) -> Tensor:
-        room = [(n - edge - 2 * halo) // step + 1 for n in case.lr.shape]
+        room = [(n - edge - 2 * halo) // step + 1 for n in lr.shape]
         first = [step * int(torch.randint(0, n, (1,), generator=rng)) for n in room]
-        x = case.lr[tuple(slice(c, c + edge + 2 * halo) for c in first)]
+        x = lr[tuple(slice(c, c + edge + 2 * halo) for c in first)]
         x = one_hot(x, len(case.lr_phases))[None].to(device)
         x = x.contiguous(memory_format=torch.channels_last_3d)
         fine = [int(scale * c) + int(scale * halo) for c in first]
-        truth = case.truth[tuple(slice(c, c + recipe.window) for c in fine)]
-        logits = network.logits(x, part, None, part).float()
-        return F.cross_entropy(logits, torch.from_numpy(truth[None]).long().to(device))
+        wanted = truth[tuple(slice(c, c + recipe.window) for c in fine)]
+        logits = network.logits(x, inner, None, inner).float()
+        return F.cross_entropy(logits, torch.from_numpy(wanted[None]).long().to(device))
 
-    return fit_supervised(model, loss, iterations, seed, device, **how)
+    return fit_supervised(model, loss, iterations, seed, device, **options)

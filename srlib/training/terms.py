@@ -1,5 +1,6 @@
 """Terms of the generator's objective beside the critic's score; each says its equation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -76,11 +77,11 @@ class LocalFractions:
         self.case, self.weight = case, weight
 
     def __call__(self, batch: Batch) -> Tensor:
-        *pair, wrong = self.case.confused_phases
-        found = losses.local_fraction_loss(
-            batch.sr, batch.core, self.case.scale_factor, pair, wrong
-        )
-        return self.weight * found
+        assert self.case.confused_phases is not None  # build_terms has asked
+        a, b, wrong = self.case.confused_phases
+        scale = self.case.scale_factor
+        loss = losses.local_fraction_loss(batch.sr, batch.core, scale, (a, b), wrong)
+        return self.weight * loss
 
 
 class VolumeFractions:
@@ -98,8 +99,8 @@ class VolumeFractions:
         phases = batch.inner.argmax(1).flatten()
         now = torch.bincount(phases, minlength=len(self.target)) / phases.numel()
         self.fractions += self.memory * (all_reduce_mean(now) - self.fractions)
-        found = losses.volume_fraction_loss(batch.inner, self.fractions, self.target)
-        return self.weight * found
+        loss = losses.volume_fraction_loss(batch.inner, self.fractions, self.target)
+        return self.weight * loss
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"fractions": self.fractions}
@@ -110,13 +111,13 @@ class VolumeFractions:
 
 def build_terms(case: Case, recipe: Recipe, target: Tensor) -> list:
     """The terms whose weight is not 0, in the order in which they are added up."""
-    found = []
+    terms: list[Callable[[Batch], Tensor]] = []
     if recipe.interface_isotropy_weight:
-        found.append(InterfaceIsotropy(case, recipe.interface_isotropy_weight))
+        terms.append(InterfaceIsotropy(case, recipe.interface_isotropy_weight))
     if recipe.checkerboard_weight:
-        found.append(Checkerboard(case, recipe.checkerboard_weight))
+        terms.append(Checkerboard(case, recipe.checkerboard_weight))
     if case.confused_phases and recipe.local_fraction_weight:
-        found.append(LocalFractions(case, recipe.local_fraction_weight))
+        terms.append(LocalFractions(case, recipe.local_fraction_weight))
     if recipe.volume_fraction_weight:
-        found.append(VolumeFractions(target, recipe.volume_fraction_weight))
-    return found
+        terms.append(VolumeFractions(target, recipe.volume_fraction_weight))
+    return terms

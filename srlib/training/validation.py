@@ -4,16 +4,8 @@ import numpy as np
 
 from srlib import metrics
 from srlib.data.case import Case
+from srlib.inference.assessment import LIMITS
 from srlib.physics.downsampling import exact_scale
-
-LIMITS = {
-    "fractions": 0.03,
-    "areas": 0.10,
-    "s2": 0.004,
-    "imprint": 0.10,
-    "anisotropy": 0.10,
-    "lost": 0.005,
-}
 
 
 def quality(labels: np.ndarray, lr: np.ndarray | None, case: Case, reference: dict) -> dict:
@@ -34,8 +26,8 @@ def quality(labels: np.ndarray, lr: np.ndarray | None, case: Case, reference: di
         ``fractions`` are compared with those, and ``areas`` and ``s2``, which belong to the
         fractions of the images, do not count for the last two.
     """
-    found = metrics.compare(labels, reference)
-    fractions = found["vf_error"]
+    compared = metrics.compare(labels, reference)
+    fractions = compared["vf_error"]
     if case.fractions is not None:
         wanted = case.target_fractions()
         fractions = metrics.volume_fractions(labels, len(wanted)) / wanted - 1
@@ -46,8 +38,8 @@ def quality(labels: np.ndarray, lr: np.ndarray | None, case: Case, reference: di
         kept = metrics.consistency(labels, lr, scale, case.mode, phase_map, case.one_sided)
     out = {
         "fractions": float(np.abs(fractions).mean()),
-        "areas": float(np.nanmean(np.abs(list(found["area_error"].values())))),
-        "s2": float(found["s2_mean"]),
+        "areas": float(np.nanmean(np.abs(list(compared["area_error"].values())))),
+        "s2": float(compared["s2_mean"]),
         "imprint": float(metrics.grid_imprint(labels, exact_scale(scale).numerator)),
         "anisotropy": float(metrics.anisotropy(labels)) if case.normals is None else 0.0,
         "lost": 1 - kept,
@@ -57,5 +49,5 @@ def quality(labels: np.ndarray, lr: np.ndarray | None, case: Case, reference: di
         del judged["areas"], judged["s2"]
     out["score"] = sum(out[k] / limit for k, limit in judged.items())
     out["over"] = sum(out[k] > limit for k, limit in judged.items())
-    out["stop"] = float(found["mean_error"])
+    out["stop"] = float(compared["mean_error"])
     return out

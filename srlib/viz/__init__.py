@@ -6,12 +6,12 @@ into the page with ``viz.show(figure, alt=..., caption=...)``.
 
 from srlib.viz.depth import depth_workflow, isosurface
 from srlib.viz.diagrams import architecture, layer_rows, restoration_workflow, training_loop
-from srlib.viz.fields import centre_crop, entropy_map, same_field, slice_at
+from srlib.viz.fields import centre_crop, entropy, entropy_map, in_mask, same_field, slice_at
 from srlib.viz.images import cube, disagreement, inputs_and_output, panel, show_slice
-from srlib.viz.page import beside, provenance, show, table
+from srlib.viz.page import beside, show, table
 from srlib.viz.plots import curves, spectra, violins
 from srlib.viz.progress import training
-from srlib.viz.series_viewer import live_series_viewer, series_viewer
+from srlib.viz.report import report, report_html
 from srlib.viz.studies import arms, trade_off
 from srlib.viz.style import (
     SOURCES,
@@ -23,7 +23,7 @@ from srlib.viz.style import (
     scale_bar,
     use_style,
 )
-from srlib.viz.viewer import live_viewer, slice_viewer
+from srlib.viz.viewer import live_series_viewer, live_viewer, series_viewer, slice_viewer
 
 __all__ = [
     "SOURCES",
@@ -35,7 +35,9 @@ __all__ = [
     "curves",
     "depth_workflow",
     "disagreement",
+    "entropy",
     "entropy_map",
+    "in_mask",
     "inputs_and_output",
     "isosurface",
     "layer_rows",
@@ -47,7 +49,8 @@ __all__ = [
     "panel",
     "phase_colours",
     "phase_legend",
-    "provenance",
+    "report",
+    "report_html",
     "restoration_workflow",
     "same_field",
     "scale_bar",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -145,7 +145,14 @@ def canvas(height: float, width_units: float, height_units: float) -> tuple[Figu
     return figure, ax
 
 
-def picture(ax: Axes, draw, box: tuple, labels: np.ndarray, phases, **options: Any) -> None:
+def picture(
+    ax: Axes,
+    draw: Callable[..., Any],
+    box: tuple,
+    labels: np.ndarray,
+    phases: Sequence[str],
+    **options: Any,
+) -> None:
     """An image in a box ``(x, y, width, height)`` of it."""
     inset = ax.inset_axes(box, transform=ax.transData)
     draw(inset, labels, phases, **options)
@@ -271,8 +278,8 @@ def layer_rows(model: Any, x: Any) -> list[tuple[str, tuple[int, ...], int]]:
     """
     rows: list[tuple[str, tuple[int, ...], int]] = [("input", tuple(x.shape[1:]), 0)]
 
-    def note(name):
-        def hook(module, _, output):
+    def note(name: str) -> Callable[[Any, Any, Any], None]:
+        def hook(module: Any, _: Any, output: Any) -> None:
             shape, count = tuple(output.shape[1:]), sum(p.numel() for p in module.parameters())
             if count or shape != rows[-1][1]:
                 rows.append((type(module).__name__ if name.isdigit() else name, shape, count))

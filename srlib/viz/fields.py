@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from srlib.viz.style import phase_colours
 
 
-def check_labels(labels, n_phases: int, ndim: int, name: str = "labels") -> np.ndarray:
+def check_labels(labels: Any, n_phases: int, ndim: int, name: str = "labels") -> np.ndarray:
     """``labels`` as a uint8 array, or one sentence that says what is wrong.
 
     Args:
@@ -84,6 +85,11 @@ def slice_at(volume: np.ndarray, axis: int, position: float) -> np.ndarray:
     return np.take(volume, min(depth - 1, int(position * depth)), axis=axis)
 
 
+def in_mask(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Grey values from -1 to 1 as 0 to 1, and 0 outside of the mask."""
+    return np.where(mask, image / 2 + 0.5, 0)
+
+
 def entropy_map(samples: np.ndarray, n_phases: int) -> np.ndarray:
     """How much several outputs disagree, voxel by voxel.
 
@@ -103,6 +109,12 @@ def entropy_map(samples: np.ndarray, n_phases: int) -> np.ndarray:
         raise ValueError("Disagreement needs at least two samples of the same slice.")
     shares = np.stack([(samples == phase).mean(axis=0) for phase in range(n_phases)])
     return -(shares * np.log2(np.where(shares > 0, shares, 1))).sum(axis=0) + 0.0
+
+
+def entropy(volumes: Sequence[np.ndarray], n_phases: int) -> np.ndarray:
+    """:func:`entropy_map` of every slice of volumes made with different noises, ``(D, H, W)``."""
+    slices = zip(*volumes, strict=True)
+    return np.stack([entropy_map(np.stack(samples), n_phases) for samples in slices])
 
 
 def colour_image(

@@ -97,7 +97,7 @@ def panel(
     cell = min(PAGE_INCHES / columns, 3.6)
     height = rows * (cell * finest.shape[0] / finest.shape[1] + 0.5) + 0.3
     figure, axes = new_figure(rows, columns, height, max(4.5, columns * cell))
-    figure.get_layout_engine().set(hspace=0.04)
+    figure.set_layout_engine("constrained", hspace=0.04)
     for ax in axes.flat[len(images) :]:
         ax.set_axis_off()
     for ax, image, title, names in zip(axes.flat, images, titles, own, strict=False):
@@ -203,7 +203,7 @@ def inputs_and_output(
     sr_slice, lr_slice = (slice_at(volume, axis, position) for volume in (sr, lr))
     middle = centre_crop(hr, sr_slice.shape)
     figure, axes = new_figure(2, 3, height=6.1)
-    figure.get_layout_engine().set(hspace=0.04)
+    figure.set_layout_engine("constrained", hspace=0.04)
     show_slice(axes[0, 0], hr, phases, voxel_nm, f"fine image, {_size(hr)}")
     cube(axes[0, 1], lr, phases, f"coarse volume, {_size(lr)}", own_phases=lr_phases)
     cube(axes[0, 2], sr, phases, f"super-res volume, {_size(sr)}")
@@ -253,7 +253,7 @@ def disagreement(
     rows = -(-(len(images) + 1) // columns)
     shape = entropy.shape[0] / entropy.shape[1]
     figure, axes = new_figure(rows, columns, height=rows * (2.45 * shape + 0.45) + 0.3)
-    figure.get_layout_engine().set(hspace=0.04)
+    figure.set_layout_engine("constrained", hspace=0.04)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, image, title in zip(axes.flat, images, titles, strict=False):

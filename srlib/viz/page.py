@@ -17,9 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from srlib.results import device, number, plus_minus, read
-
-_WORDS = {"real": "Real data", "twin": "Synthetic twin data", "user": "Own data"}
+from srlib.results import DATA, Run, number, plus_minus, read
 
 
 class Html:
@@ -40,7 +38,7 @@ def show(
     alt: str,
     caption: str | None = None,
     name: str | None = None,
-    folder: str | Path | None = None,
+    file: str | Path | None = None,
 ) -> None:
     """Put a figure into the page with an alternative text and a caption, then close it.
 
@@ -50,27 +48,28 @@ def show(
     Args:
         figure: The figure.
         alt: One or two sentences for a reader who cannot see it: what is drawn, what to notice.
-        caption: Text under the figure; end it with :func:`provenance`.
-        name: Short name; anchor of the figure in the page (``#fig-name``) and of its file.
-        folder: Where to save ``name.png`` as well.
+        caption: Text under the figure; end it with :meth:`srlib.results.Run.provenance`.
+        name: Short name, anchor of the figure in the page (``#fig-name``); by default that of the
+            file.
+        file: Where to save it as well, ``results/fig6.png``.
 
     Raises:
         ValueError: if ``alt`` is empty, ``name`` is not a plain name, or the file cannot be saved.
     """
     if not alt or not alt.strip():
         raise ValueError("Give alt, one sentence that says what the figure shows.")
+    if name is None and file is not None:
+        name = Path(file).stem
     if name is not None and not re.fullmatch(r"[\w-]+", name):
         raise ValueError(f"name={name!r} should hold letters, digits, '-' and '_' only.")
-    if folder is not None and name is None:
-        raise ValueError("Give name as well as folder, to save the figure as folder/name.png.")
     png, width = _png(figure)
     plt.close(figure)
-    if folder is not None:
+    if file is not None:
         try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            (Path(folder) / f"{name}.png").write_bytes(png)
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+            Path(file).write_bytes(png)
         except OSError as error:
-            raise ValueError(f"Cannot save a figure in {folder}: {error.strerror}.") from error
+            raise ValueError(f"Cannot save a figure as {file}: {error.strerror}.") from error
     from IPython.display import display
 
     display(Html(_figure_html(png, alt.strip(), caption, name, width), alt.strip()))
@@ -113,57 +112,19 @@ def _figure_html(png: bytes, alt: str, caption: str | None, name: str | None, wi
     )
 
 
-def provenance(
-    *,
-    source: str,
-    profile: str | None = None,
-    seed: int | Sequence[int] | None = None,
-    trained: str | None = None,
-) -> str:
-    """The sentence that ends a caption: which data, profile, seed and device.
-
-    The device is that of this process; it is never given.
-
-    Args:
-        source: ``"real"``, ``"twin"`` or ``"user"``.
-        profile: ``"smoke"``, ``"laptop"`` or ``"full"``, or ``"study"`` for a study's.
-        seed: One seed, or several.
-        trained: Where the trainings of a study ran, of :func:`srlib.results.devices`, if its
-            stored numbers are drawn; then this process counts for nothing.
-
-    Raises:
-        ValueError: if ``source`` is none of these.
-    """
-    if source not in _WORDS:
-        raise ValueError(f"source={source!r} should be 'real', 'twin' or 'user'.")
-    parts = [_WORDS[source]]
-    if profile:
-        parts.append(f"profile {profile}")
-    if seed is not None:
-        seeds = [int(one) for one in np.atleast_1d(seed)]
-        parts.append(f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
-    parts.append(f"trained on {trained}" if trained else f"device {device()}")
-    return "; ".join(parts) + "."
-
-
 def beside(
     values: Mapping[str, Any],
-    notebook: str,
     keys: Mapping[str, str],
-    *,
-    source: str,
-    profile: str,
+    run: Run,
     folder: str | Path = "../results/full",
 ) -> Html:
     """A table of this run's numbers, and below them those of the stored longer run.
 
     Args:
         values: What this run writes.
-        notebook: Name of the notebook, ``folder/<notebook>.json`` is the stored run.
         keys: Heading of each column -> where its number is in ``values``: ``"scores/ours/area"``.
             What a run does not have stays empty.
-        source: Of this run, as in :func:`provenance`.
-        profile: Of this run.
+        run: This run; the stored one is ``folder/<run.notebook>.json``.
         folder: Where stored runs are.
 
     Raises:
@@ -176,21 +137,21 @@ def beside(
             tree = tree.get(key)
         return tree
 
-    rows = {f"this page: {_WORDS[source].lower()}, profile {profile}": values}
-    path = Path(folder) / f"{notebook}.json"
+    rows = {f"this page: {DATA[run.source].lower()}, profile {run.profile}": values}
+    path = Path(folder) / f"{run.notebook}.json"
     if path.exists():
         record = read(path)
         day = f"stored run of {record['date'][:10]}"
-        stored = f"{_WORDS[record['source']].lower()}, the {record['profile']} profile of that day"
+        stored = f"{DATA[record['source']].lower()}, the {record['profile']} profile of that day"
         spent = f"{record['seconds']:.0f} s on {record['device']}"
         rows[f"{day}: {stored}, {spent}"] = record["values"]
-    found = {row: {k: find(tree, at) for k, at in keys.items()} for row, tree in rows.items()}
-    if all(cell is None for cell in next(iter(found.values())).values()):
+    cells = {row: {k: find(tree, at) for k, at in keys.items()} for row, tree in rows.items()}
+    if all(cell is None for cell in next(iter(cells.values())).values()):
         raise ValueError(f"this run has none of {', '.join(keys.values())}: check their names.")
     note = "; no other run is stored"
     if path.exists():
-        note = "" if record["source"] == source else "; another material, so other numbers"
-    return table(found, caption=f"This page beside the stored run{note}")
+        note = "" if record["source"] == run.source else "; another material, so other numbers"
+    return table(cells, caption=f"This page beside the stored run{note}")
 
 
 def table(
@@ -200,6 +161,7 @@ def table(
     best: Mapping[str, str | float] | None = None,
     caption: str | None = None,
     corner: str = "",
+    turned: bool = False,
 ) -> Html:
     """A table of numbers with the best of each column in bold.
 
@@ -211,6 +173,8 @@ def table(
             name starts with ``"paper"`` or ``"reference"`` do not compete.
         caption: Text above the table.
         corner: Heading of the column of row names.
+        turned: Make columns rows, where there are more of them than fit a page; ``best`` and
+            ``corner`` are then of the turned table.
 
     Raises:
         ValueError: if there are no rows, or ``best`` names an unknown column or rule.
@@ -219,6 +183,9 @@ def table(
         raise ValueError("A table needs at least one row.")
     rows = {str(name): cells for name, cells in rows.items()}
     columns = list(columns or dict.fromkeys(chain.from_iterable(rows.values())))
+    if turned:
+        rows = {c: {name: cells.get(c) for name, cells in rows.items()} for c in columns}
+        columns = list(rows[columns[0]])
     winners = {column: _best(rows, column, rule) for column, rule in (best or {}).items()}
     if unknown := set(winners) - set(columns):
         raise ValueError(

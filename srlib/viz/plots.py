@@ -64,7 +64,7 @@ def violins(
     colours = colours or dict(zip(stats_by_source, SOURCES, strict=False))
     points = points or {}
     ratios = [len(column_names(panel, phases, directions)) + 1 for panel in tables]
-    shape = {"gridspec_kw": {"width_ratios": ratios}} if directions else {}
+    shape: dict[str, Any] = {"gridspec_kw": {"width_ratios": ratios}} if directions else {}
     figure, axes = new_figure(1, len(tables), height=3.4, **shape)
     for ax, (panel, found) in zip(axes[0], tables.items(), strict=True):
         marks = _table(points[panel], panel, phases, point_name)[0] if panel in points else ()
@@ -74,13 +74,23 @@ def violins(
         for name in stats_by_source
     ]
     if points:
-        style = {"marker": "+", "linestyle": "", "markersize": 9, "markeredgewidth": 1.6}
+        style: dict[str, Any] = {
+            "marker": "+",
+            "linestyle": "",
+            "markersize": 9,
+            "markeredgewidth": 1.6,
+        }
         handles.append(Line2D([], [], color="black", label=point_name, **style))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=1.2)
     return figure
 
 
-def _tables(stats_by_source: Mapping, panels, phases, directions) -> dict[str, dict]:
+def _tables(
+    stats_by_source: Mapping,
+    panels: Sequence[str],
+    phases: Sequence[str],
+    directions: Sequence[str],
+) -> dict[str, dict]:
     """Panel -> source -> its values, a column for each phase or pair; without empty panels."""
     tables = {
         panel: {
@@ -93,7 +103,14 @@ def _tables(stats_by_source: Mapping, panels, phases, directions) -> dict[str, d
     return {panel: found for panel, found in tables.items() if found}
 
 
-def _violin_panel(ax: Axes, panel: str, found: Mapping, colours: Mapping, names, marks) -> None:
+def _violin_panel(
+    ax: Axes,
+    panel: str,
+    found: Mapping,
+    colours: Mapping,
+    names: Sequence[str],
+    marks: Sequence[float] | np.ndarray,
+) -> None:
     """Violins of every source side by side, a group for each column, and the pluses."""
     width = 0.82 / len(found)
     for order, (name, table) in enumerate(found.items()):
@@ -114,7 +131,7 @@ def _violin(ax: Axes, values: np.ndarray, place: float, width: float, colour: st
     if len(values) < FEW:
         ax.scatter(np.full(len(values), place), values, 9, color=colour, alpha=0.6, linewidth=0)
     elif np.ptp(values) > 1e-9 * max(1.0, abs(values).max()):
-        body = ax.violinplot(values, [place], widths=width, showextrema=False, points=200)
+        body: Any = ax.violinplot(values, [place], widths=width, showextrema=False, points=200)
         for shape in body["bodies"]:
             shape.set(facecolor=colour, edgecolor=colour, alpha=0.45, linewidth=0.8)
     ends = [place - width / 2, place + width / 2]
@@ -202,9 +219,10 @@ def curves(
         ax.set_ylim(bottom=0)
         ax.legend(handlelength=1.2)
     axes[0, 0].set_ylabel(ylabel)
+    styles: tuple[Any, Any] = ("-", (0, (4, 2)))
     handles = [
         Line2D([], [], color="black", linestyle=style, label=name)
-        for name, style in zip(names, ("-", (0, (4, 2))), strict=True)
+        for name, style in zip(names, styles, strict=True)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure

@@ -15,34 +15,34 @@ from srlib.viz.style import SOURCES, line_colours, new_figure, pair_colours
 
 
 def training(
-    history: Sequence[Mapping[str, Any]],
+    meta: Mapping[str, Any],
     phases: Sequence[str],
     *,
     targets: Mapping[str, Any] | None = None,
     gate: float = 0.005,
     stop: float | None = None,
-    chosen: int | None = None,
 ) -> Figure:
     """How a training went: losses, the gate of the voxel-wise loss, metrics beside their targets.
 
     Args:
-        history: Records in order, each with ``"iteration"`` and any of ``"gap"`` (critic),
-            ``"style"`` and ``"content"`` (the two terms of the generator's loss), ``"voxelwise"``,
-            ``"anchored"`` (share of iterations with the voxel-wise loss above its gate),
-            ``"volume_fractions"``, ``"interphase_areas"`` (one for each pair), ``"stop"`` (mean
-            relative error of both), ``"imprint"`` and ``"anisotropy"``. Without a coarse volume no
-            ``"voxelwise"`` is above 0, and its panel shows ``"s2"``, the error of the two-point
-            functions.
+        meta: Of the trained generator; ``"best_iteration"``, if there, is that of the checkpoint
+            that was kept. ``"history"`` has records in order, each with ``"iteration"`` and any of
+            ``"gap"`` (critic), ``"style"`` and ``"content"`` (the two terms of the generator's
+            loss), ``"voxelwise"``, ``"anchored"`` (share of iterations with the voxel-wise loss
+            above its gate), ``"volume_fractions"``, ``"interphase_areas"`` (one for each pair),
+            ``"stop"`` (mean relative error of both), ``"imprint"`` and ``"anisotropy"``. Without a
+            coarse volume no ``"voxelwise"`` is above 0, and its panel shows ``"s2"``, the error of
+            the two-point functions.
         phases: Phase names, darkest first.
         targets: ``"volume_fractions"`` and ``"interphase_areas"`` of the high-resolution image,
-            drawn as dotted lines.
+            as in its :func:`srlib.metrics.reference_statistics`, drawn as dotted lines.
         gate: Voxel-wise loss below which it is silent (SuperRes, section 3).
         stop: Mean relative error at which training may stop (SR-23).
-        chosen: Iteration of the checkpoint that was kept.
 
     Raises:
         ValueError: if the history is empty or a record has no iteration.
     """
+    history, chosen = meta["history"], meta.get("best_iteration")
     if not history or any("iteration" not in record for record in history):
         raise ValueError("The history should be a list of records, each with its 'iteration'.")
     figure, axes = new_figure(2, 3, height=5.2, sharex=True)
@@ -103,7 +103,7 @@ def _legend_below(figure: Figure, targets: bool, chosen: bool) -> None:
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
 
 
-def _voxelwise(ax: Axes, history, gate: float) -> None:
+def _voxelwise(ax: Axes, history: Sequence[Mapping], gate: float) -> None:
     """The voxel-wise loss and how often it was above its gate, on a logarithmic axis."""
     _trace(ax, history, "voxelwise", "loss", SOURCES[0])
     _trace(ax, history, "anchored", "iterations above gate", SOURCES[1])
@@ -114,7 +114,14 @@ def _voxelwise(ax: Axes, history, gate: float) -> None:
     ax.axhline(gate, color="black", linewidth=1, linestyle=":", label="gate")
 
 
-def _beside_targets(ax: Axes, history, key: str, names, colours, targets: Mapping) -> None:
+def _beside_targets(
+    ax: Axes,
+    history: Sequence[Mapping],
+    key: str,
+    names: Sequence[str],
+    colours: Sequence,
+    targets: Mapping,
+) -> None:
     """A curve for each phase or pair, and its target as a dotted line."""
     wanted = _numbers(targets[key]) if key in targets else []
     for column, (name, colour) in enumerate(zip(names, colours, strict=True)):
@@ -141,7 +148,14 @@ def _legend_above(ax: Axes) -> None:
         ax.set_ylim(low, high + room * (high - low))
 
 
-def _trace(ax: Axes, history, key: str, name: str, colour, column: int | None = None) -> None:
+def _trace(
+    ax: Axes,
+    history: Sequence[Mapping],
+    key: str,
+    name: str,
+    colour: Any,
+    column: int | None = None,
+) -> None:
     records = [record for record in history if record.get(key) is not None]
     values = [r[key] if column is None else _numbers(r[key])[column] for r in records]
     if records:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -23,7 +24,7 @@ _FILLS = ("#0e1730", "#2b5680", "#3c8b93", "#9cc795", "#fbf1cf")
 _LINES = ("#0e1730", "#2a6f97", "#3c8b93", "#8a9a3c", "#d08c1f")
 _PAIRS = ("#46307f", "#b5397c", "#ec9a4e")
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "figure.dpi": 100,
     "savefig.dpi": 200,
     "savefig.facecolor": "white",
@@ -52,7 +53,7 @@ def use_style() -> None:
 
 
 def new_figure(
-    rows: int = 1, columns: int = 1, height: float = 3.0, width: float = PAGE_INCHES, **options
+    rows: int = 1, columns: int = 1, height: float = 3.0, width: float = PAGE_INCHES, **options: Any
 ) -> tuple[Figure, np.ndarray]:
     """A figure in the style with a ``(rows, columns)`` array of axes; sizes in inches."""
     use_style()
@@ -101,6 +102,12 @@ def scale_bar(width: int, voxel_nm: float | None = None) -> tuple[float, str]:
 
     Raises:
         ValueError: if the width or the voxel size is not above 0.
+
+    Example:
+        >>> from srlib.viz.style import scale_bar
+        >>> length, text = scale_bar(256, voxel_nm=400)
+        >>> float(length), text  # in voxels, and what it says
+        (50.0, '20 µm')
     """
     if width <= 0 or (voxel_nm is not None and not voxel_nm > 0):
         raise ValueError(
@@ -123,9 +130,9 @@ def draw_scale_bar(ax: Axes, width: int, voxel_nm: float | None, note: str = "")
     """Draw the bar of :func:`scale_bar` under an image that is one data unit wide."""
     length, text = scale_bar(width, voxel_nm)
     end, down = length / width, ScaledTranslation(0, -0.11, ax.figure.dpi_scale_trans)
-    below = {"transform": ax.get_xaxis_transform() + down}
-    ax.plot([0, end], [0, 0], "k", lw=3, solid_capstyle="butt", clip_on=False, **below)
-    ax.text(end + 0.025, 0, text + note, fontsize=9, va="center", **below)
+    below = ax.get_xaxis_transform() + down
+    ax.plot([0, end], [0, 0], "k", lw=3, solid_capstyle="butt", clip_on=False, transform=below)
+    ax.text(end + 0.025, 0, text + note, fontsize=9, va="center", transform=below)
 
 
 def phase_legend(figure: Figure, phases: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
-"""Bring one file into a folder: several sources, one hash, resumed after a cut, atomic.
+"""Bring one file into a folder: several sources, one hash, retried after a cut, atomic.
 
 ``download.py`` knows which files there are; this module knows how to get one. pooch downloads and
-hashes; what is added here is a choice of sources, the continuation of a half file and time limits.
+hashes; what is added here is a choice of sources, a limit of size and limits of time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, TextIO
 from urllib.parse import quote, urlsplit
 
 import pooch
@@ -24,11 +25,11 @@ from tqdm.std import tqdm
 try:
     import fcntl
 except ImportError:  # Windows has no fcntl: there, two downloads into one folder are not kept apart
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 TIMEOUT = (3, 10)  # seconds to connect, seconds without a chunk
 PROBE = 2  # seconds in which an address must accept a connection
-ATTEMPTS = 20  # requests to one address, each of which must have brought something new
+ATTEMPTS = 3  # requests to one address that breaks off after it has sent something
 CHUNK = 8192  # bytes
 UNKNOWN_LIMIT = 64 << 20  # bytes accepted where the size of a file is not known
 
@@ -97,19 +98,17 @@ def _answering(addresses: Iterable[str]) -> set[str]:
 
 
 class _Part:
-    """A file on its way: pooch's downloader writes into it, it appends, counts and shows a bar."""
+    """A file on its way: pooch's downloader writes into it, it counts and shows a bar."""
 
     def __init__(self, path: Path, size: int | None):
         self.path, self.limit = path, size or UNKNOWN_LIMIT
-        self.out = open(path, "ab")
-        self.size = self.out.tell()
-        self.bar = tqdm(
-            desc=path.stem, total=size, initial=self.size, unit="B", unit_scale=True, disable=None
-        )
+        self.out, self.size = open(path, "wb"), 0
+        self.bar = tqdm(desc=path.stem, total=size, unit="B", unit_scale=True, disable=None)
 
     def restart(self) -> None:
         if self.size:
-            self.out.truncate(0)
+            self.out.seek(0)
+            self.out.truncate()
         self.size = 0
         self.bar.reset()
 
@@ -124,23 +123,18 @@ class _Part:
         self.out.flush()
 
     def pull(self, address: str) -> None:
-        """Ask for what is missing; start anew where the server does not know ranges."""
+        """Fetch the file from its beginning."""
+        self.restart()
         done, self.stalled = threading.Event(), False
 
-        def begin(response: requests.Response, **_) -> None:
-            if response.status_code == 206:
-                expected = f"bytes {self.size}-"
-                if not response.headers.get("Content-Range", "").startswith(expected):
-                    raise Refused("sent another part than the one asked for")
-            elif response.status_code == 200:
-                self.restart()
+        def begin(response: requests.Response, **_: Any) -> None:
             threading.Thread(target=self._watch, args=(response, done), daemon=True).start()
 
-        headers = {"Accept-Encoding": "identity"}
-        if self.size:
-            headers["Range"] = f"bytes={self.size}-"
         get = pooch.HTTPDownloader(
-            chunk_size=CHUNK, timeout=TIMEOUT, headers=headers, hooks={"response": begin}
+            chunk_size=CHUNK,
+            timeout=TIMEOUT,
+            headers={"Accept-Encoding": "identity"},
+            hooks={"response": begin},
         )
         try:
             get(address, self, None)
@@ -165,8 +159,7 @@ class _Part:
     def close(self) -> None:
         self.bar.close()
         self.out.close()
-        if not self.size:
-            self.path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
 
 class Transfer:
@@ -177,10 +170,11 @@ class Transfer:
     """
 
     def __init__(self, folder: Path, mirrors: Iterable[str | Path] = ()):
-        mirrors = [str(mirror) for mirror in mirrors]
-        self.folder, self.lock = folder, None
-        self.web_mirrors = [m.rstrip("/") for m in mirrors if m.startswith(("http://", "https://"))]
-        self.folders = [Path(m) for m in mirrors if not m.startswith(("http://", "https://"))]
+        named = [str(mirror) for mirror in mirrors]
+        self.folder = folder
+        self.lock: TextIO | None = None
+        self.web_mirrors = [m.rstrip("/") for m in named if m.startswith(("http://", "https://"))]
+        self.folders = [Path(m) for m in named if not m.startswith(("http://", "https://"))]
         self.asked: set[str] = set()
         self.alive: set[str] = set()
         for mirror in self.folders:
@@ -206,7 +200,7 @@ class Transfer:
     def __enter__(self) -> Transfer:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.lock:
             self.lock.close()
 
@@ -214,7 +208,7 @@ class Transfer:
         """Put the file ``name`` with the hash ``known`` into the folder.
 
         Mirror folders are tried first, then mirror addresses, then ``addresses``. A file that was
-        there under this name is kept as ``name.wrong``; a half file stays as ``name.part``.
+        there under this name is kept as ``name.wrong``.
 
         Raises:
             Offline: if no address answers.
@@ -224,25 +218,28 @@ class Transfer:
         webs = [f"{mirror}/{quote(name)}" for mirror in self.web_mirrors] + list(addresses)
         part, reasons = _Part(self.folder / f"{name}.part", size), []
         try:
-            for source in [folder / name for folder in self.folders] + webs:
-                local = isinstance(source, Path)
-                if not local:
+            place: str | Path
+            sources: list[str | Path] = [*(folder / name for folder in self.folders), *webs]
+            for source in sources:
+                if isinstance(source, Path):
+                    reason, place = _copy(source, part, known), source.parent
+                else:
                     self.reach(webs)
-                reason = (_copy if local else self.download)(source, part, known)
+                    reason, place = self.download(source, part, known), _host(source)
                 if reason is None:
                     break
-                reasons.append(f"{source.parent if local else _host(source)} {reason}")
+                reasons.append(f"{place} {reason}")
             else:
                 if not self.alive & {_host(web) for web in webs}:
                     raise Offline([name], "; ".join(reasons))
                 raise DownloadError(f"{name} could not be fetched: {'; '.join(reasons)}.")
             os.fsync(part.out.fileno())
+            target = self.folder / name
+            if target.is_file():
+                os.replace(target, self.folder / f"{name}.wrong")
+            os.replace(part.path, target)
         finally:
             part.close()
-        target = self.folder / name
-        if target.is_file():
-            os.replace(target, self.folder / f"{name}.wrong")
-        os.replace(part.path, target)
         return target
 
     def reach(self, addresses: Iterable[str]) -> None:
@@ -256,28 +253,20 @@ class Transfer:
         if _host(address) not in self.alive:
             return "cannot be reached"
         for _ in range(ATTEMPTS):
-            start = part.size
             try:
                 part.pull(address)
             except requests.HTTPError as error:
-                if not (start and error.response.status_code == 416):
-                    return f"says {error.response.status_code} {error.response.reason}"
+                assert error.response is not None  # it has answered
+                return f"says {error.response.status_code} {error.response.reason}"
             except Refused as error:
-                part.restart()
-                if not start:
-                    return str(error)
-                continue
+                return str(error)
             except requests.RequestException as error:
-                if part.size > start:
+                if part.size:
                     continue
                 if isinstance(error, (requests.Timeout, requests.ConnectionError)):
                     self.alive.discard(_host(address))
                 return f"broke off ({type(error).__name__})"
-            if matches(part.path, known):
-                return None
-            part.restart()
-            if not start:
-                return "sent another file (wrong hash)"
+            return None if matches(part.path, known) else "sent another file (wrong hash)"
         return "broke off again and again"
 
 
