@@ -26,7 +26,7 @@ def your_data(values: dict) -> None:
     assert right["cathode"]["of these right"] > right["cathode"]["output"], "noises know something"
     network, cubic = values["decibels"]["network"], values["decibels"]["cubic"]
     gains = [network[c] - cubic[c] for c in ("expected", "true")]
-    assert abs(gains[0] - gains[1]) < 1, "what sections say of the gain holds along the depth"
+    assert min(gains) > 0, "the network is the better one, along the depth as in sections"
     if values["sources"]["stack"] == "twin":
         assert min(gains) > 1
     told = [row["what is said"] for row in values["noticed"].values()]
