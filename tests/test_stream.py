@@ -123,11 +123,12 @@ def test_a_task_of_an_earlier_run_writes_nothing(interrupted, made):
 
 def test_the_command_line(tmp_path, lr_path):
     weights, out = models.save(model(), tmp_path / "w.safetensors"), tmp_path / "sr.zarr"
-    run, words = CliRunner().invoke, ["superres", str(weights)]
-    done = run(cli.main, [*words, str(lr_path), str(out), "--seed", "5", "--tile", "4"])
-    assert done.exit_code == 0 and done.stdout == f"{out}\n"
+    run, words = CliRunner().invoke, ["--model", str(weights), "-o", str(out)]
+    done = run(cli.main, ["superres", str(lr_path), *words, "--seed", "5", "--tile", "4"])
+    assert done.exit_code == 0 and done.stdout == f"volume: {out}\n"
     assert np.array_equal(read(out), WHOLE)
-    done = run(cli.main, [*words, str(tmp_path / "no.tif"), str(out)])
+    words[-1] = str(tmp_path / "other.zarr")
+    done = run(cli.main, ["superres", str(tmp_path / "no.tif"), *words])
     assert done.exit_code == 2
     assert re.fullmatch("Error: there is no file .*: check the name.*\n", done.stderr)
 

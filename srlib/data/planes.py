@@ -68,8 +68,10 @@ class Planes:
 def middle(shape: tuple[int, ...], most: int) -> tuple[slice, ...]:
     """The middle of an image, at most ``most`` voxels, as near to a cube as its shape allows.
 
-    >>> middle((10, 100, 100), 10_000)
-    (slice(0, 10, None), slice(34, 65, None), slice(34, 65, None))
+    Example:
+        >>> from srlib.data.planes import middle
+        >>> middle((10, 100, 100), 10_000)
+        (slice(0, 10, None), slice(34, 65, None), slice(34, 65, None))
     """
     edge = max(shape)
     while prod(min(n, edge) for n in shape) > most:
