@@ -29,16 +29,34 @@ def _numbers(kind: type):
     "-o", "--out", type=click.Path(path_type=Path), required=True, help="The fine volume."
 )
 @click.option("--model", "weights", help="Trained weights, for a further volume: no training.")
-@click.option("--scale-factor", type=float, help="Fine voxels per coarse voxel edge.")
+@click.option("--scale-factor", type=float, help="Fine voxels per coarse voxel edge: 1.6, 2, 4, 8.")
 @click.option("--phase-map", callback=_numbers(int), help="Coarse phase of each fine one: 0,1,0.")
-@click.option("--mode", type=click.Choice(["blur", "nearest"]), help="How the coarse scan samples.")
+@click.option(
+    "--mode",
+    type=click.Choice(["blur", "nearest"]),
+    help="Coarse voxels average (scans), or copy one.",
+)
 @click.option("--labels", callback=_numbers(float), help="Value of each coarse phase: 0,128,255.")
 @click.option("--fine-labels", callback=_numbers(float), help="The same for the fine images.")
 @click.option("--names", help="Of the fine phases: pore,metal,binder.")
 @click.option("--normals", callback=_numbers(int), help="Axis normal to each fine image: 0,1,2.")
-@click.option("--iterations", type=click.IntRange(1), default=1500, show_default=True)
-@click.option("--profile", default="laptop", show_default=True, help="smoke, laptop or full.")
-@click.option("--samples", type=click.IntRange(2), default=5, show_default=True, help="Of noise.")
+@click.option(
+    "--iterations",
+    type=click.IntRange(1),
+    default=1500,
+    show_default=True,
+    help="60: a first look.",
+)
+@click.option(
+    "--profile", default="laptop", show_default=True, help="Network: smoke, laptop or full."
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(2),
+    default=5,
+    show_default=True,
+    help="Of random input, for the report.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option(
     "--tile", type=click.IntRange(1), help="Coarse voxels an edge; less takes less memory."
@@ -63,8 +81,8 @@ def superres(
 ) -> None:
     """Make a COARSE volume finer, with a model learned from FINE images of the same material.
 
-    What is not given is proposed from the files. The model is kept beside OUT, and a report in
-    HTML says how far to believe the volume. After an interruption the same command goes on.
+    What is not given is proposed from the files. OUT.safetensors is the model, and OUT.html a
+    report that says how far to believe the volume. After an interruption the same command goes on.
     """
     from srlib import models
     from srlib.data import io
