@@ -91,6 +91,10 @@ OPTIONS = {
     "fine first": (["superres", "fine", "coarse", "-o", "out.tif"], "name the coarse volume first"),
     "scale factor 0": (["superres", "coarse", "fine", "-o", "out.tif", "--scale-factor", "0"], ""),
     "scale factor 7": (["superres", "coarse", "fine", "-o", "out.tif", "--scale-factor", "7"], ""),
+    "volume that tiles divide": (
+        ["superres", "coarse", "fine", "-o", "out.tif", "--scale-factor", "1.6"],
+        "multiples of 5 coarse voxels",
+    ),
     "words for a map": (
         ["superres", "coarse", "fine", "-o", "out.tif", "--phase-map", "a,b"],
         "should be numbers",

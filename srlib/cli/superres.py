@@ -88,6 +88,7 @@ def superres(
     from srlib.data import io
     from srlib.inference.streaming import superres_to_file
     from srlib.training import fit_superres
+    from srlib.training.distributed import choose_device
 
     with one_sentence():
         io.check_output(coarse, out)
@@ -95,10 +96,12 @@ def superres(
         if not fine and not weights:
             raise ValueError("name a fine image after the coarse volume, or a trained --model")
         mine: Any = _own_case(coarse, fine, given) if fine else None
+        if mine:
+            _check_cuts(mine, tile)
         outputs = [out] + [kept] * (not weights) + [page] * bool(report and mine)
         with unfinished(context, outputs, overwrite):
             if weights:
-                model = models.load(weights)
+                model = models.load(weights).to(choose_device(None))
                 _check_model(model, mine)
             else:
                 folder = _training_folder(mine, out, profile, seed, iterations)
@@ -141,6 +144,15 @@ def _own_case(coarse, fine, given: dict):
     if case.lr.shape != mine.coarse.values.shape:
         click.echo(f"trained on the {' x '.join(map(str, case.lr.shape))} voxels in the middle")
     return mine
+
+
+def _check_cuts(mine, tile: int | None) -> None:
+    """Raise a ValueError, before any training, if the volume cannot be cut into tiles."""
+    from srlib.inference.tiling import check_cuts
+    from srlib.physics.downsampling import exact_scale
+
+    scale = exact_scale(mine.case.scale_factor)
+    check_cuts(scale.denominator, float(scale), mine.coarse.values.shape, 1, tile)
 
 
 def _check_model(model, mine) -> None:

@@ -36,10 +36,10 @@ def check_volume(model: nn.Module, shape: tuple[int, ...], crop: int, tile: int 
             f"tiles of this network need a whole scale factor, not {model.scale_factor}: call the "
             "model itself"
         )
-    _check_cuts(exact_scale(model.scale_factor).denominator, model.scale_factor, shape, crop, tile)
+    check_cuts(exact_scale(model.scale_factor).denominator, model.scale_factor, shape, crop, tile)
 
 
-def _check_cuts(
+def check_cuts(
     step: int, scale_factor: float, shape: tuple[int, ...], crop: int, tile: int | None
 ) -> None:
     """Raise a ValueError if a volume cannot be cut this way into multiples of ``step`` voxels."""
