@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from srlib.data.case import Case
-from srlib.data.io import find_file, read_labels
+from srlib.data.io import find_file, read, read_labels
 from srlib.physics.downsampling import downsample, simulate_lr
 from srlib.synthetic import microstructures
 
@@ -82,6 +82,28 @@ def published_cubes(name: str) -> dict[str, np.ndarray] | None:
     fractions, areas, tortuosity = np.split(np.load(file), 3, axis=1)
     found = {"volume_fractions": fractions, "interphase_areas": areas}
     return found | {"transport": fractions / tortuosity}
+
+
+def sandstone_scans() -> tuple[np.ndarray, np.ndarray] | None:
+    """A Bentheimer sandstone that was scanned twice, registered; None if a file is not here.
+
+    The crops of ``data/download.py edsr`` overlap by half, those for testing with those for
+    training; joined, they are one slab.
+
+    Returns:
+        Grey values ``(z, y, x)``: 30 x 45 x 210 voxels of 6 um and 90 x 135 x 630 voxels of 2 um.
+    """
+    scans = []
+    for kind, edge in (("LR", 30), ("HR", 90)):
+        scan, half = np.zeros((edge, edge * 3 // 2, edge * 7), np.uint8), edge // 2
+        for k in range(26):
+            path = find_file(f"edsr/{'TRAIN' if k < 24 else 'TEST'}/{kind}/{k + 1}.tif")
+            if path is None:
+                return None
+            y, x = half * (k // 13), half * (k % 13)
+            scan[:, y : y + edge, x : x + edge] = read(path).values[:]
+        scans.append(scan)
+    return scans[0], scans[1]
 
 
 def load(name: str, source: str = "auto", seed: int = 0, edge: int = 256) -> Case:

@@ -238,9 +238,9 @@ CASES = {
     **{
         f"scale factor {bad}": (
             lambda _, bad=bad: case(scale_factor=bad),
-            "64/d .*: choose one such as",
+            "from 1 to 10 .*: choose one, such as",
         )
-        for bad in (0, -1, 9, 3.3, float("nan"), "four", None)
+        for bad in (0, -1, 11, float("nan"), "four", None)
     },
     "unknown case": (lambda _: datasets.load("case99"), "choose one of case1"),
     "unknown source": (lambda _: datasets.load("case3", "internet"), "source must be one of"),
@@ -296,10 +296,8 @@ TRAINING = {
         "needs a whole scale factor",
     ),
     "scale factor 16/3": (lambda _: models.SuperResLite(3, 3, 16 / 3), "resample the images"),
-    "scale factor 3": (
-        lambda _: models.SuperResLite(3, 3, 3, grid_alignment="centre"),
-        "is not 64/d for a whole number d",
-    ),
+    "scale factor of pi": (lambda _: models.SuperResLite(3, 3, 3.1416), "choose one, 201/64"),
+    "published network at 3": (lambda _: models.SuperRes(3, 3, 3), "take SuperResLite"),
     "tiles that divide voxels": (
         lambda _: superres_module.superres(
             models.SuperResLite(2, 2, 1.6, grid_alignment="centre"), labels((22, 22, 21), 2)

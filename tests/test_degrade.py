@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from srlib.losses import voxelwise_loss
 from srlib.models import SuperRes
 from srlib.physics import coarse_size, downsample, exact_scale, gaussian_kernel, simulate_lr
-from srlib.physics.downsampling import block_weights, kernel_size
+from srlib.physics.downsampling import block_weights, kernel_size, nearest_scale
 
 DIVISORS = range(8, 65)
 
@@ -70,10 +70,42 @@ def test_sr06_paper_generator_makes_64_from_every_d(d):
         assert model(torch.empty(1, 3, d, d, d)).shape == (1, 3, 64, 64, 64)
 
 
-@pytest.mark.parametrize("bad", [0, -1, 9, 0.5, 3.3, float("nan"), float("inf"), "four", None])
+@pytest.mark.parametrize("bad", [0, -1, 10.1, 0.5, float("nan"), float("inf"), "four", None])
 def test_sr06_other_scale_factors_are_refused(bad):
-    with pytest.raises(ValueError, match="choose one such as"):
+    with pytest.raises(ValueError, match="choose one, such as 4, 2.5"):
         exact_scale(bad)
+
+
+def test_a_number_between_fractions_is_refused_with_the_next_one_which_will_do():
+    with pytest.raises(ValueError, match="choose one, 201/64"):
+        exact_scale(np.pi)
+    assert exact_scale(201 / 64) == Fraction(201, 64)
+
+
+@pytest.mark.parametrize("scale", [1, 2.5, 3, 10 / 3, 5, 6, 7, 9.2, 10])
+def test_any_fraction_from_1_to_10_is_exact(scale):
+    exact = exact_scale(scale)
+    assert float(exact) == pytest.approx(scale, rel=1e-12) and exact.denominator <= 5
+    n = exact.numerator * (3 if exact.denominator > 3 else 4)
+    x = torch.rand(1, 1, n, n, exact.numerator)
+    for mode in ("blur", "nearest"):
+        assert downsample(x, scale, mode).shape[2:] == tuple(int(k / exact) for k in x.shape[2:])
+    even = downsample(torch.ones_like(x), scale)
+    assert torch.allclose(even, torch.ones_like(even), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "within", "nearest"),
+    [
+        (3.0769, 0.005, Fraction(40, 13)),
+        (3.0769, 0.03, Fraction(3)),
+        (3.2004, 0.005, Fraction(16, 5)),
+        (0.7, 0, Fraction(1)),
+        (12, 0, Fraction(10)),
+    ],
+)
+def test_the_nearest_scale_factor_has_the_smallest_denominator_that_will_do(ratio, within, nearest):
+    assert nearest_scale(ratio, within) == nearest
 
 
 @pytest.mark.parametrize(("n", "hint"), [(62, "crop it to 60"), (3, "at least 4")])

@@ -458,17 +458,19 @@ def test_a_strange_zenodo_answer_is_refused(zenodo, server, tmp_path):
 
 
 def test_the_registry_is_complete():
-    groups = {"case1": 7, "case2": 3, "case3": 2, "case4": 2, "rock": 1}
+    groups = {"case1": 7, "case2": 3, "case3": 2, "case4": 2, "rock": 1, "grey": 3, "edsr": 60}
     assert {g: len(download._select(g)) for g in groups} == groups
-    assert len({f.name for f in download.REGISTRY}) == len(download.REGISTRY) == 15
+    assert len({f.name for f in download.REGISTRY}) == len(download.REGISTRY) == 78
     for file in download.REGISTRY:
         kind, _, digest = file.hash.partition(":")
         assert len(digest) == {"sha256": 64, "gitblob": 40}[kind] and int(digest, 16)
         assert file.bytes or kind == "gitblob"
-        assert file.licence == "MIT" and file.content
+        assert file.licence == ("CSIRO" if file.group == "edsr" else "MIT") and file.content
         assert len({a.split("/")[2] for a in file.addresses}) == 3
         assert all(
-            a.startswith("https://") and a.endswith("/" + file.name) and " " not in a
+            a.startswith("https://")
+            and a.endswith("/" + file.name.removeprefix("edsr/").removeprefix("real/"))
+            and " " not in a
             for a in file.addresses
         )
 
@@ -492,11 +494,19 @@ def test_the_real_archive_unpacks(tmp_path):
     assert paths[1].stat().st_size == 64050455
 
 
+def test_a_file_of_a_folder_lands_where_the_book_looks_for_it(shelf, server, tmp_path):
+    shelf("set/part/1.tif", BODY, "ok")
+    assert download.fetch("group", tmp_path) == [tmp_path / "set" / "part" / "1.tif"]
+    assert leftovers(tmp_path) == ["1.tif", "part", "set"]
+    again = tmp_path / "again"
+    assert download.fetch("group", again, [tmp_path])[0].read_bytes() == BODY, "from a mirror"
+
+
 def test_the_list_shows_every_file_and_what_is_here(tmp_path):
     (tmp_path / "SOFC_lr_input.tif").write_bytes(b"not it")
     code, out, words, _ = run("--list", "--dest", tmp_path)
     rows = {line.split()[0]: line.split() for line in out.splitlines() if line[0] != " "}
-    assert code == 0 and words == "" and len(rows) == 17
+    assert code == 0 and words == "" and len(rows) == 21
     assert rows["SOFC_lr_input.tif"] == [
         "SOFC_lr_input.tif",
         "case3",
@@ -516,7 +526,8 @@ def test_the_list_shows_every_file_and_what_is_here(tmp_path):
         "no",
     ]
     for file in download.REGISTRY:
-        assert file.content in out and file.addresses[0] in out
+        assert file.content in out and (file.group == "edsr" or file.addresses[0] in out)
+    assert "edsr/TRAIN/LR/1.tif" in rows and "and 59 more" in out
 
 
 def test_the_script_needs_neither_torch_nor_an_installed_library():

@@ -116,7 +116,7 @@ def test_gap05_every_voxel_lands_in_its_place(crop, tile):
 
 
 @pytest.mark.parametrize("axis", range(3))
-@pytest.mark.parametrize("scale_factor", [2, 4, 8])
+@pytest.mark.parametrize("scale_factor", [2, 3, 4, 5, 8, 10])
 def test_sr24_tiles_of_the_laptop_generator_are_exact(scale_factor, axis):
     torch.manual_seed(0)
     model = SuperResLite(3, 3, scale_factor, width=16 if scale_factor < 8 else 4)
@@ -151,6 +151,16 @@ def test_tiles_with_a_noise_value_for_every_fine_voxel_are_exact(scale_factor, t
     quiet = position_noise(0, 1, (5, 0, 9), (40, 40, 40), uniform=True)
     assert abs(quiet.mean()) < 0.02 and quiet.std() == pytest.approx(1, abs=0.01)
     assert np.array_equal(quiet[:, 3:], position_noise(0, 1, (8, 0, 9), (37, 40, 40), None, True))
+
+
+@pytest.mark.parametrize("scale_factor", [2.5, 10 / 3, 6.5])
+def test_tiles_at_a_fraction_are_exact(scale_factor):
+    torch.manual_seed(0)
+    model = SuperResLite(2, 2, scale_factor, width=4, grid_alignment="centre")
+    lr = labels((26, 8, 8), 2)
+    whole = superres(model, lr, tile=24)
+    assert whole.shape == tuple(round(scale_factor * (n - 2)) for n in lr.shape)
+    assert np.array_equal(superres(model, lr, tile=6), whole)
 
 
 def test_tiles_at_a_fractional_scale_factor_are_exact():

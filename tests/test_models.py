@@ -98,9 +98,13 @@ def test_sr04_three_forms(scale_factor, form):
 
 
 @pytest.mark.parametrize("make", [SuperRes, SuperResLite])
-@pytest.mark.parametrize("scale_factor", [2, 4, 8])
+@pytest.mark.parametrize("scale_factor", [2, 3, 4, 5, 8, 10])
 @pytest.mark.parametrize("shape", [(16, 16, 16), (3, 7, 12), (5, 1, 2)])
 def test_sr05_any_input_size(make, scale_factor, shape):
+    if make is SuperRes and scale_factor not in (2, 4, 8):
+        with pytest.raises(ValueError, match="take SuperResLite"):
+            make(2, 2, scale_factor)
+        return
     with torch.device("meta"):
         model = make(2, 2, scale_factor)
         found = model(torch.empty(2, 3, *shape)).shape
@@ -156,7 +160,7 @@ def reach(model: torch.nn.Module, axis: int, length: int) -> list[int]:
 
 
 @pytest.mark.parametrize("axis", range(3))
-@pytest.mark.parametrize("scale_factor", [2, 4, 8])
+@pytest.mark.parametrize("scale_factor", [2, 3, 4, 6, 8, 9])
 @pytest.mark.parametrize("blocks", [1, 2])
 @pytest.mark.parametrize("norm", [False, True])
 def test_sr24_halo_of_the_laptop_generator_is_exact(axis, scale_factor, blocks, norm):
@@ -164,7 +168,25 @@ def test_sr24_halo_of_the_laptop_generator_is_exact(axis, scale_factor, blocks, 
     assert reach(model, axis, 2 * model.halo + 5) == list(range(-model.halo, model.halo + 1))
 
 
-def test_a_fractional_scale_factor_samples_the_next_power_of_two():
+@pytest.mark.parametrize("registration", ["corner", "centre"])
+@pytest.mark.parametrize(("scale_factor", "grid"), [(5, 6), (7, 8), (10, 12)])
+def test_a_whole_scale_factor_samples_the_next_grid_where_its_voxels_are(
+    scale_factor, grid, registration
+):
+    """A ramp on the finer grid stays one: fine voxel i at i or i + 1/2 of the coarse edge."""
+    model = SuperResLite(2, 2, scale_factor, width=2, grid_alignment=registration)
+    assert model.grid == grid
+    shift = 0 if registration == "corner" else 0.5
+    for axis in range(3):
+        shape = [1, 1, *(2 if a == axis else 1 for a in range(3))]
+        ramp = (torch.arange(2.0 * grid) + shift).view([-1 if n == 2 else 1 for n in shape]) / grid
+        ramp = ramp.expand([1, 1, *(2 * grid if n == 2 else grid for n in shape[2:])])
+        found = layers.interpolate(ramp, model.scale, grid, registration)
+        expected = (torch.arange(2.0 * scale_factor) + shift) / scale_factor
+        torch.testing.assert_close(found.movedim(axis + 2, 0).flatten(1)[:, 0], expected)
+
+
+def test_a_fractional_scale_factor_samples_the_next_grid():
     """Between two voxels of the finer grid, the logits change linearly."""
     torch.manual_seed(0)
     fine = noisy(SuperResLite(2, 2, 2, width=4, grid_alignment="centre")).float().eval()
@@ -300,6 +322,8 @@ def test_pixel_shuffle_puts_each_channel_in_its_place():
     assert out.shape == (1, 2, 2, 2, 4)
     assert out[0, 1, 0].tolist() == [[8, 9, 108, 109], [10, 11, 110, 111]]
     assert out[0, 0, 1].tolist() == [[4, 5, 104, 105], [6, 7, 106, 107]]
+    by_three = layers.shuffle(torch.arange(54.0).view(1, 54, 1, 1, 1), 3)[0]
+    assert by_three.flatten().tolist() == list(range(54)) and by_three.shape == (2, 3, 3, 3)
 
 
 @pytest.mark.parametrize(

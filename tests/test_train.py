@@ -71,6 +71,20 @@ def fit(case: data.Case, seed: int = 0, **changes) -> torch.nn.Module:
     return fit_superres(case, "smoke", seed, "cpu", progress=False, **{**TINY, **changes})
 
 
+@pytest.mark.parametrize("scale_factor", [1.5, 2.5, 3, 7, 10])
+def test_a_training_takes_any_scale_factor(anode, scale_factor):
+    """The window of a profile becomes a whole number of coarse voxels."""
+    case = replace(anode, scale_factor=scale_factor, mode="blur")
+    case.lr = np.tile(case.lr, (3, 3, 3))[:42, :40, :40]
+    few = dict(iterations=1, check_every=1, width=4, validation_size=12, progress=False)
+    model = fit_superres(case, "smoke", 0, "cpu", **few)
+    window = model.meta["recipe"]["window"]
+    assert window / scale_factor == round(window / scale_factor) and abs(window - 32) < 4
+    made = superres.superres(model, case.lr[:22, :14, :8])
+    assert made.shape == tuple(round(scale_factor * n) for n in (20, 12, 6))
+    assert model.meta["history"][0]["volume_fractions"]
+
+
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {k: v.clone() for k, v in model.state_dict().items()}
 

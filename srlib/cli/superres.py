@@ -29,7 +29,7 @@ def _numbers(kind: type):
     "-o", "--out", type=click.Path(path_type=Path), required=True, help="The fine volume."
 )
 @click.option("--model", "weights", help="Trained weights, for a further volume: no training.")
-@click.option("--scale-factor", type=float, help="Fine voxels per coarse voxel edge: 1.6, 2, 4, 8.")
+@click.option("--scale-factor", type=float, help="Fine voxels per coarse voxel edge, 1 to 10.")
 @click.option("--phase-map", callback=_numbers(int), help="Coarse phase of each fine one: 0,1,0.")
 @click.option(
     "--mode",

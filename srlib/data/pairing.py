@@ -17,11 +17,12 @@ from scipy.ndimage import gaussian_filter
 from srlib.data.blur_estimation import WIDTHS, BlurEstimate, estimate_blur
 from srlib.data.inspection import MOST_ERROR, TARGET, Finding, kind_of, read_block, voxels
 from srlib.metrics.representativeness import covariance, representativeness
-from srlib.physics.downsampling import exact_scale, kernel_size
+from srlib.physics.downsampling import kernel_size, nearest_scale
 
 MOST_MAPS = 5000
 CLEARLY = 9.0  # by so much another phase map must fit better, in squared standard errors
 OUT_OF_ORDER = 12.0  # what a map is charged whose lowest fine value is not the lowest coarse one
+SIMPLER = 0.005  # of a scale factor, so that tiles are multiples of fewer coarse voxels
 NO_BLUR = 0.15  # coarse voxels; less cannot be told from single fine voxels
 
 
@@ -191,7 +192,7 @@ def _scale(
         message = f"the scale factor {given:g} contradicts the voxel sizes, {ratio:.4g}"
         advice = f"use {ratio:.4g}, or correct the sizes in the files"
         return float(given), [Finding("scale factor", message, advice, "error", numbers)]
-    nearest = float(exact_scale(64 / min(max(round(64 / ratio), 8), 64)))
+    nearest = float(nearest_scale(ratio, SIMPLER))
     if abs(ratio / nearest - 1) < 0.01:
         message = f"the voxel sizes make a scale factor of {nearest:.4g}"
         return nearest, [Finding("scale factor", message, "", "info", numbers)]
@@ -290,7 +291,7 @@ def _structure_scale(images: list[NDArray], volume: NDArray) -> float:
     """The scale factor at which the two-point functions agree best; nan if nothing tells."""
     lags = np.arange(2, 5)
     seen = _loss(volume, lags)
-    factors = np.geomspace(1, 8, 85)
+    factors = np.geomspace(1, 10, 94)
     cost = np.zeros(len(factors))
     for image in images:
         if image.min() == image.max() or sorted(image.shape)[-2] < 72:
@@ -314,7 +315,7 @@ def _scale_from_structure(
     message = f"voxel sizes are unknown; by their structures the scale factor is about {ratio:.2g}"
     simple = min((2.0, 4.0, 8.0), key=lambda s: abs(np.log(s / ratio)))
     if abs(np.log(simple / ratio)) > 0.15:
-        simple = float(exact_scale(64 / min(max(round(64 / ratio), 8), 64)))
+        simple = float(nearest_scale(ratio, 0.1))
     return simple, [Finding("scale factor", message, advice, "warning", {"ratio": ratio})]
 
 

@@ -2,7 +2,8 @@
 
     python data/download.py --list           # every file: bytes, licence, voxel size, address
     python data/download.py case3            # the two files of Case 3 (1.3 MB)
-    python data/download.py --all            # case1 ... case4 and rock (22 MB, and 64 MB unpacked)
+    python data/download.py edsr             # a sandstone scanned twice, 60 crops (23 MB)
+    python data/download.py --all            # all of these (52 MB, and 64 MB unpacked)
     python data/download.py zenodo           # the authors' own volumes, Zenodo record 7104555
     python data/download.py case3 --mirror /media/stick/files --mirror https://example.org/files
 
@@ -46,9 +47,9 @@ PLACES = (
 class File:
     """One public file, and the addresses that have it.
 
-    ``hash`` is ``sha256:...``, ``md5:...`` or ``gitblob:...`` (the SHA-1 that git gives a file),
-    ``bytes`` and ``voxel_nm`` are None where nobody states them, and ``members`` are the files
-    inside an archive with their hashes.
+    ``name`` is where it lies in the folder of all, ``hash`` is ``sha256:...``, ``md5:...`` or
+    ``gitblob:...`` (the SHA-1 that git gives a file), ``bytes`` and ``voxel_nm`` are None where
+    nobody states them, and ``members`` are the files inside an archive with their hashes.
     """
 
     name: str
@@ -63,14 +64,28 @@ class File:
     members: tuple[tuple[str, str], ...] = ()
 
 
-def _from_github(repository: str, commit: str, path: str, members: Any = (), **facts: Any) -> File:
+def _from_github(
+    repository: str, commit: str, path: str, name: str = "", members: Any = (), **facts: Any
+) -> File:
     places = tuple(p.format(repository=repository, commit=commit, path=path) for p in PLACES)
-    return File(
-        PurePosixPath(path).name, addresses=places, members=tuple(dict(members).items()), **facts
-    )
+    name = name or PurePosixPath(path).name
+    return File(name, addresses=places, members=tuple(dict(members).items()), **facts)
 
 
-REGISTRY = [_from_github(**f) for f in tomllib.loads((HERE / "registry.toml").read_text())["file"]]
+def _folder_from_github(path: str, name: str, files: dict[str, list], **facts: Any) -> list[File]:
+    return [
+        _from_github(path=f"{path}/{f}", name=f"{name}/{f}", hash=digest, bytes=size, **facts)
+        for f, (size, digest) in files.items()
+    ]
+
+
+def _read_registry() -> list[File]:
+    known = tomllib.loads((HERE / "registry.toml").read_text())
+    folders = (_folder_from_github(**folder) for folder in known["folder"])
+    return [_from_github(**f) for f in known["file"]] + [f for folder in folders for f in folder]
+
+
+REGISTRY = _read_registry()
 
 
 def default_folder() -> Path:
@@ -87,9 +102,9 @@ def fetch(
     """Bring files into a folder, each checked by its hash; files already there are kept.
 
     Args:
-        name_or_group: a file name, a group (``case1`` ... ``case4``, ``rock``, ``zenodo``),
-            ``all`` (every group but ``zenodo``), ``zenodo/NAME`` for one file of that record, or
-            several of these.
+        name_or_group: a file name, a group (``case1`` ... ``case4``, ``rock``, ``edsr``, ``grey``,
+            ``zenodo``), ``all`` (every group but ``zenodo``), ``zenodo/NAME`` for one file of that
+            record, or several of these.
         dest: the folder; default ``$SRLIB_DATA``, else ``data/raw``. The record goes into its
             sub-folder ``zenodo_7104555``.
         mirrors: folders or web addresses to try first; each holds the files under their names.
@@ -266,12 +281,16 @@ def table(folder: Path) -> str:
     """The registry as text, with a word on what already lies in ``folder``."""
     row = "{:32} {:7} {:>10}  {:10} {:8} {}"
     lines = [row.format("file", "group", "bytes", "voxel size", "licence", "here")]
+    several = [f for f in REGISTRY if f.group == "edsr"]
     for f in REGISTRY:
+        if f in several[1:]:
+            continue
         path = folder / f.name
         here = "no" if not path.is_file() else "yes" if matches(path, f.hash) else "wrong hash"
         voxel = f"{f.voxel_nm:g} nm" if f.voxel_nm else "-"
         lines.append(row.format(f.name, f.group, f.bytes or "-", voxel, f.licence, here))
-        lines.append(f"    {f.content}" + (f"; values: {f.labels}" if f.labels else ""))
+        more = f" (and {len(several) - 1} more such files)" if f in several else ""
+        lines.append(f"    {f.content}{more}" + (f"; values: {f.labels}" if f.labels else ""))
         lines.append(f"    {f.addresses[0]}")
     lines.append(row.format(f"zenodo_{RECORD}/...", "zenodo", "-", "-", "-", ""))
     lines.append("    all volumes the authors generated, and their inputs")

@@ -215,6 +215,7 @@ class Transfer:
             DownloadError: if every source fails.
         """
         self.hold()
+        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
         webs = [f"{mirror}/{quote(name)}" for mirror in self.web_mirrors] + list(addresses)
         part, reasons = _Part(self.folder / f"{name}.part", size), []
         try:

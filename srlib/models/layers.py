@@ -10,16 +10,16 @@ from torch import Tensor, nn
 CHANNELS_LAST = torch.channels_last_3d  # several times faster on a CPU
 
 
-def shuffle(x: Tensor) -> Tensor:
-    """3D pixel shuffle by 2: ``(B, 8*C, D, H, W)`` to ``(B, C, 2*D, 2*H, 2*W)``."""
-    b, c, d, h, w = x.shape
-    x = x.view(b, c // 8, 2, 2, 2, d, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
-    return x.reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
+def shuffle(x: Tensor, factor: int = 2) -> Tensor:
+    """3D pixel shuffle: ``(B, f^3 C, D, H, W)`` to ``(B, C, f D, f H, f W)``."""
+    f, (b, c, d, h, w) = factor, x.shape
+    x = x.view(b, c // f**3, f, f, f, d, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return x.reshape(b, c // f**3, f * d, f * h, f * w)
 
 
-def upsample_block(layer: nn.Module, x: Tensor) -> Tensor:
+def upsample_block(layer: nn.Module, x: Tensor, factor: int = 2) -> Tensor:
     """Through a layer to the next finer grid."""
-    return shuffle(layer(F.leaky_relu(x, 0.2)))
+    return shuffle(layer(F.leaky_relu(x, 0.2)), factor)
 
 
 def upsample(x: Tensor, factor: float | Fraction, grid_alignment: str) -> Tensor:
@@ -34,6 +34,27 @@ def upsample(x: Tensor, factor: float | Fraction, grid_alignment: str) -> Tensor
     size = [int(factor) * n + 1 for n in x.shape[2:]]
     x = F.pad(x, (0, 1) * 3, mode="replicate")
     return F.interpolate(x, size=size, mode="trilinear", align_corners=True)[..., :-1, :-1, :-1]
+
+
+def interpolate(x: Tensor, scale: Fraction, grid: int, grid_alignment: str) -> Tensor:
+    """Values on a grid of ``grid`` voxels a coarse voxel edge, linearly on one of ``scale``.
+
+    Args:
+        x: ``(B, C, D, H, W)``.
+        scale: At most ``grid``; a whole number for ``"corner"``.
+        grid: Voxels of ``x`` along the edge of a coarse one.
+        grid_alignment: As in :func:`upsample`.
+    """
+    size = [int(n * scale / grid) for n in x.shape[2:]]
+    if grid_alignment == "centre":
+        return F.interpolate(x, size=size, mode="trilinear", align_corners=False)
+    for axis, n in enumerate(size, start=2):
+        steps = torch.arange(n, device=x.device) * grid
+        low, rest = steps // int(scale), steps % int(scale)
+        share = (rest / int(scale)).view([-1 if a == axis else 1 for a in range(5)])
+        high = (low + 1).clamp(max=x.shape[axis] - 1)  # has no share where it is beyond
+        x = torch.lerp(x.index_select(axis, low), x.index_select(axis, high), share)
+    return x
 
 
 def cut(x: Tensor, origin: list[int], start: list[int], size: Sequence[int]) -> Tensor:

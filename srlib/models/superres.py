@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srlib.physics.downsampling import exact_scale
+
 
 def _conv_bn(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
@@ -41,7 +43,7 @@ class SuperRes(nn.Module):
         )
         self.n_lr, self.n_phases, self.noise_channels = n_lr, n_phases, noise_channels
         self.scale_factor = scale_factor
-        self.scale = Fraction(64, round(64 / float(scale_factor)))
+        self.scale = _published_scale(scale_factor)
         stages = 1 if self.scale <= 2 else 2 if self.scale <= 4 else 3
         width = 64 * 2**stages
         self.halo, self.coarse_halo = 5, 0
@@ -70,6 +72,17 @@ class SuperRes(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Phase probabilities in [0, 1] that sum to 1 over the phases; shapes as ``logits``."""
         return self.logits(x).float().softmax(1)
+
+
+def _published_scale(scale_factor: float) -> Fraction:
+    """The fraction 64/d of a scale factor."""
+    scale = exact_scale(scale_factor)
+    if (64 / scale).denominator > 1 or scale > 8:
+        raise ValueError(
+            f"the published network has scale factors 64/d for a whole number d from 8 to 64, not "
+            f"{scale_factor:g}: take SuperResLite, or resample the fine images"
+        )
+    return scale
 
 
 class SuperResCritic(nn.Module):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
-from math import ceil, log2
+from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +16,14 @@ from srlib.models.layers import (
     Conv3d,
     Residual,
     cut,
+    interpolate,
     upsample,
     upsample_block,
 )
 from srlib.physics.downsampling import exact_scale, gaussian_kernel
 
 FILTER = 7  # edge of the filters of texture
+SHUFFLES = {2: [2], 3: [3], 4: [2, 2], 6: [2, 3], 8: [2, 2, 2], 9: [3, 3], 12: [2, 2, 3]}
 LOUD = 6  # how much larger than others the weights of texture begin
 
 
@@ -35,8 +37,9 @@ class SuperResLite(nn.Module):
     Args:
         n_lr: Coarse phases m; 0 to make a volume from noise alone (SliceGAN).
         n_phases: Fine phases n.
-        scale_factor: 64/d for a whole number d in 8..32, so 2, 4, 8 or a fraction such as 1.6: then
-            all layers work on the grid of the next power of two, and the logits are interpolated.
+        scale_factor: Above 1, as in :func:`srlib.physics.downsampling.exact_scale`. All layers work
+            on the next grid of :data:`SHUFFLES` that is as fine, and the logits are interpolated to
+            others; for ``"corner"`` it is a whole number.
         noise_channels: Channels of N(0, 1) noise beside the coarse phases; 0 is deterministic.
         width: Channels of the hidden layers.
         blocks: Residual blocks on the coarse grid.
@@ -95,23 +98,26 @@ class SuperResLite(nn.Module):
         self.n_lr, self.n_phases, self.noise_channels = n_lr, n_phases, noise_channels
         self.scale, self.grid_alignment = scale, grid_alignment
         self.scale_factor = _plain(scale)
-        steps = ceil(log2(scale))
-        self.grid = 2**steps  # voxels of the last layers' grid per coarse voxel edge
+        self.grid = min(n for n in SHUFFLES if n >= scale)  # voxels per coarse voxel edge, at last
+        self.factors = SHUFFLES[self.grid]
+        *inner, last = self.factors
         self.first = Conv3d(n_lr + noise_channels, width)
         self.coarse = nn.Sequential(*(Residual(width) for _ in range(blocks)))
-        self.up = nn.ModuleList(Conv3d(width, 8 * width) for _ in range(steps - 1))
-        self.fine = nn.ModuleList(Residual(width) for _ in range(steps - 1))
+        self.up = nn.ModuleList(Conv3d(width, f**3 * width) for f in inner)
+        self.fine = nn.ModuleList(Residual(width) for _ in inner)
         kind = BatchRenorm if norm else nn.Identity
-        self.norms = nn.ModuleList(kind(width) for _ in range(steps))
-        self.head = Conv3d(width, 8 * n_phases)
+        self.norms = nn.ModuleList(kind(width) for _ in self.factors)
+        self.head = Conv3d(width, last**3 * n_phases)
         with torch.no_grad():
             self.head.weight.mul_(0.3)
         if norm:
-            _alike_in_a_block(*self.up, self.head)
-        self.reach = _reach(steps, 2 if refine_channels else 0)
+            _alike_in_a_block([*self.up, self.head], self.factors)
+        self.reach = _reach(self.factors, 2 if refine_channels else 0)
         self.coarse_halo = 1 + 2 * blocks
         wide = self.reach[-1] + FILTER // 2 if texture else 0  # fine voxels of noise around a part
-        self.halo = self.coarse_halo + max(ceil(self.reach[0] / 2) + 1, ceil(wide / self.grid))
+        self.halo = self.coarse_halo + max(
+            ceil(self.reach[0] / self.factors[0]) + 1, ceil(wide / self.grid)
+        )
         self.texture = _texture(texture, scale) if texture else None
         channels = texture or int(self.fine_noise)
         self.finish = (
@@ -155,24 +161,22 @@ class SuperResLite(nn.Module):
         h = self.run(lambda x: self.coarse(self.first(x)), x)
         h = h[(slice(None), slice(None), *keep)]
         h, start, grid = self.norms[0](h.contiguous(memory_format=CHANNELS_LAST)), origin, 1
-        stages = zip(self.up, self.fine, self.norms[1:], self.reach, strict=False)
-        for up, fine, norm, reach in stages:
-            h, grid = self.run(partial(upsample_block, up), h), 2 * grid
-            h, start = near(h, [2 * a for a in start], grid, reach)
+        *inner, last = self.factors
+        stages = zip(self.up, self.fine, self.norms[1:], self.reach, inner, strict=False)
+        for up, fine, norm, reach, k in stages:
+            h, grid = self.run(partial(upsample_block, up, factor=k), h), k * grid
+            h, start = near(h, [k * a for a in start], grid, reach)
             h, start = near(self.run(fine, h, 2), start, grid, reach - 2)  # two convolutions on
             h = norm(h.contiguous(memory_format=CHANNELS_LAST))
-        out, start = self.run(partial(upsample_block, self.head), h).float(), [2 * a for a in start]
-        out, start = near(out, start, f, self.reach[-1])
+        out = self.run(partial(upsample_block, self.head, factor=last), h).float()
+        out, start = near(out, [last * a for a in start], f, self.reach[-1])
         if self.mix is not None:
             lr, first = near(x[:, : self.n_lr], [0] * 3, 1, 2)
             lr = upsample(self.mix(lr), f, self.grid_alignment)
             out = out + cut(lr, [f * a for a in first], start, out.shape[2:])
         out = self._refined(out, z, start, [f * a for a in origin])
         out = near(out, start, f, 0)[0]
-        if self.scale == f:
-            return out
-        size = [int(n * self.scale / f) for n in out.shape[2:]]
-        return F.interpolate(out, size=size, mode="trilinear", align_corners=False)
+        return out if self.scale == f else interpolate(out, self.scale, f, self.grid_alignment)
 
     def _draw(self, count: int, keep: tuple[slice, ...], device: torch.device) -> Tensor | None:
         """Fine noise of a part of the coarse grid, uniform with variance 1; None if unused."""
@@ -211,21 +215,21 @@ def _plain(scale: Fraction) -> int | float:
     return int(scale) if scale.denominator == 1 else float(scale)
 
 
-def _reach(steps: int, last: int) -> list[int]:
+def _reach(factors: list[int], last: int) -> list[int]:
     """Voxels around a part that each resolution must have; the coarse grid's layers aside."""
     found = [last]
-    for _ in range(steps - 1):
-        found.insert(0, ceil(found[0] / 2) + 1 + 2)
+    for factor in reversed(factors[1:]):
+        found.insert(0, ceil(found[0] / factor) + 1 + 2)
     return found
 
 
 def _check_config(config: dict) -> None:
     """Raise a ValueError for a network that cannot be."""
     n_lr, n_phases, scale = config["n_lr"], config["n_phases"], exact_scale(config["scale_factor"])
-    if scale == 1 or (scale not in (2, 4, 8) and config["grid_alignment"] == "corner"):
+    if scale == 1 or (scale.denominator > 1 and config["grid_alignment"] == "corner"):
         raise ValueError(
-            f"the laptop generator has scale factors 2, 4, 8, and for under-resolved images "
-            f"fractions above 1, not {config['scale_factor']}: resample the images to one of these"
+            f"the laptop generator has scale factors above 1, and whole ones for under-sampled "
+            f"images, not {config['scale_factor']}: resample the images to one of these"
         )
     if not n_lr and not config["noise_channels"]:
         raise ValueError("without a coarse volume there must be noise: noise_channels of 1 or more")
@@ -236,10 +240,11 @@ def _check_config(config: dict) -> None:
 
 
 @torch.no_grad()
-def _alike_in_a_block(*layers: nn.Module) -> None:
-    """Let the eight voxels of a block of a pixel shuffle start alike."""
-    for parameter in (p for layer in layers for p in layer.parameters()):
-        parameter.copy_(parameter[::8].repeat_interleave(8, 0))
+def _alike_in_a_block(layers: list[nn.Module], factors: list[int]) -> None:
+    """Let the voxels of a block of a pixel shuffle start alike."""
+    for layer, factor in zip(layers, factors, strict=True):
+        for parameter in layer.parameters():
+            parameter.copy_(parameter[:: factor**3].repeat_interleave(factor**3, 0))
 
 
 @torch.no_grad()

@@ -14,29 +14,52 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MODES = ("blur", "nearest")
+LARGEST = 10  # scale factor
+DENOMINATOR = 64  # of a scale factor, at most: so many coarse voxels are whole fine ones
 
 
 def exact_scale(scale_factor: float | Fraction) -> Fraction:
-    """The scale factor as the fraction 64/d that it stands for.
+    """The scale factor as the fraction that it stands for.
 
     Args:
-        scale_factor: Fine voxels per coarse voxel edge: 64/d for an integer d in 8..64, so 1 to 8
-            (SuperRes, section 3). A float within 1e-6 of such a number will do.
+        scale_factor: Fine voxels per coarse voxel edge, from 1 to 10: a fraction whose denominator
+            is at most 64, so 3, 2.5, 1.6 and the 57 numbers 64/d of SuperRes, section 3. A float
+            within 1e-6 of such a fraction will do.
 
     Raises:
-        ValueError: if it is not one of those 57 numbers.
+        ValueError: if it is none of those numbers.
+
+    Example:
+        >>> from srlib.physics.downsampling import exact_scale
+        >>> exact_scale(1.6), exact_scale(3)
+        (Fraction(8, 5), Fraction(3, 1))
     """
     try:
         value = float(scale_factor)
-        d = round(64 / value)
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
-        value, d = 0.0, 0
-    if not 8 <= d <= 64 or abs(64 / d - value) > 1e-6 * value:
+        near = nearest_scale(value)
+    except (TypeError, ValueError, OverflowError):
+        value, near = 0.0, Fraction(1)
+    if not abs(near - value) <= 1e-6 * near:
+        advice = near if 1 <= value <= LARGEST else "such as 4, 2.5 or 1.6"
         raise ValueError(
-            f"scale factor {scale_factor!r} is not 64/d for a whole number d from 8 to 64: "
-            "choose one such as 8, 4, 2 or 1.6"
+            f"scale factor {scale_factor!r} is no fraction from 1 to {LARGEST} with a denominator "
+            f"of at most {DENOMINATOR}: choose one, {advice}"
         )
-    return Fraction(64, d)
+    return near
+
+
+def nearest_scale(ratio: float, within: float = 0.0) -> Fraction:
+    """The scale factor next to a ratio of voxel sizes.
+
+    Args:
+        ratio: Any number.
+        within: Relative error that a smaller denominator may bring: tiles and volumes are multiples
+            of it.
+    """
+    inside = min(max(ratio, 1), LARGEST)
+    tried = (Fraction(inside).limit_denominator(2**k) for k in range(6))
+    near = (found for found in tried if abs(found - inside) <= within * inside)
+    return next(near, Fraction(inside).limit_denominator(DENOMINATOR))
 
 
 def coarse_size(n: int, scale_factor: float | Fraction) -> int:

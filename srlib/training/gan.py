@@ -25,7 +25,7 @@ from srlib.training.distributed import (
     choose_device,
 )
 from srlib.training.loop import Trainer, straight_through
-from srlib.training.recipe import PROFILES, Recipe, build, laptop_changes
+from srlib.training.recipe import PROFILES, Recipe, build, fitting_window, laptop_changes
 from srlib.training.terms import Batch, Consistency, build_terms
 from srlib.training.validation import quality
 
@@ -463,12 +463,16 @@ def _recipe(case: Case, profile: str, changes: dict) -> Recipe:
     """
     if profile not in PROFILES:
         raise ValueError(f"there is no profile {profile!r}: choose one of {', '.join(PROFILES)}")
+    fitting = "window" not in changes
     if profile == "laptop":
         changes = laptop_changes(case) | changes
     try:
-        return replace(PROFILES[profile], **changes)
+        recipe = replace(PROFILES[profile], **changes)
     except TypeError:
         unknown = sorted(set(changes) - {f.name for f in fields(Recipe)})
         raise ValueError(
             f"a recipe has no {', '.join(unknown)}: see the fields of srlib.training.Recipe"
         ) from None
+    if not fitting:
+        return recipe
+    return replace(recipe, window=fitting_window(recipe.window, case.scale_factor))

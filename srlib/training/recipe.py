@@ -7,7 +7,7 @@ from torch import nn
 
 from srlib import models
 from srlib.data.case import Case
-from srlib.physics.downsampling import coarse_size
+from srlib.physics.downsampling import coarse_size, exact_scale
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,18 @@ PROFILES = {
 }
 
 
+def fitting_window(window: int, scale_factor: float | Fraction) -> int:
+    """The window next to a size that is a whole number of coarse voxels, fine voxels.
+
+    Example:
+        >>> from srlib.training.recipe import fitting_window
+        >>> fitting_window(48, 4), fitting_window(48, 5)
+        (48, 50)
+    """
+    step = exact_scale(scale_factor).numerator
+    return step * max(1, round(window / step))
+
+
 def build(case: Case, recipe: Recipe) -> tuple[nn.Module, list[nn.Module]]:
     """A generator and its critics: one for an isotropic case, else one an axis."""
     n, m = len(case.phases), len(case.lr_phases)
@@ -289,12 +301,16 @@ def in_short(iterations: int) -> dict:
 
 
 def laptop_changes(case: Case) -> dict:
-    """What the laptop profile changes for a :class:`srlib.data.Case`."""
+    """What the laptop profile changes for a :class:`srlib.data.Case`.
+
+    The values for scale factor 8 serve from above 5 on; of those only 8 itself was judged.
+    """
     if case.lr is None:
         return FROM_NOISE if case.normals is None else ANISOTROPIC_FROM_NOISE
-    if case.confused_phases and case.scale_factor == 8:
+    wide = case.scale_factor > 5
+    if case.confused_phases and wide:
         return MIXED_UP_AT_EIGHT
     if len(case.phases) > len(case.lr_phases):
-        return MERGED_AT_EIGHT if case.scale_factor == 8 else MERGED
+        return MERGED_AT_EIGHT if wide else MERGED
     hidden = HIDDEN if case.one_sided else {}
-    return hidden | AT_EIGHT if case.scale_factor == 8 else hidden
+    return hidden | AT_EIGHT if wide else hidden
