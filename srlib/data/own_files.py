@@ -13,7 +13,7 @@ from srlib.data.io import Image, as_phases, encode_labels, phase_values, read
 from srlib.data.pairing import PairInspection, inspect_pair
 from srlib.data.planes import middle
 
-MOST_COARSE = 2**26  # coarse voxels that are trained on, a block in the middle of a larger volume
+MOST_COARSE = 2**24  # coarse voxels that are trained on, a block in the middle of a larger volume
 ALIKE = 1.02  # ratio of the edges of a voxel up to which it is a cube
 
 

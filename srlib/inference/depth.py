@@ -20,6 +20,7 @@ from tqdm.std import tqdm
 from srlib.data import io
 from srlib.data.fill import fill_mask, find_fill, replace_fill
 from srlib.data.normalization import grey_limits
+from srlib.data.planes import middle
 from srlib.data.sections import cast, check_grey, reader
 from srlib.inference.journal import Journal
 from srlib.physics.sectioning import check_stack, plane_count, stretched, weights
@@ -29,6 +30,7 @@ PLANES = ("both", "xz", "yz")
 AT_ONCE = 2**17  # pixels of sections that the network sees at once
 SLAB = 2**25  # voxels of a piece of a file
 BLOCK = 512  # pixels an edge of a piece of larger sections
+TRIED = 2**19  # pixels in the middle of a section that is decimated and restored
 
 
 def restore(
@@ -274,20 +276,17 @@ def restore_file(
     left = [(number, first) for number, first in slabs if number not in journal.done]
 
     def work(out: Any) -> Iterator[int]:
-        bar = tqdm(
-            left,
-            "restoring",
-            disable=progress is False,
-            initial=len(slabs) - len(left),
-            total=len(slabs),
-        )
+        corners = list(product(*blocks))
+        done = (len(slabs) - len(left)) * len(corners)
+        total = len(slabs) * len(corners)
+        bar = tqdm(desc="restoring", disable=progress is False, initial=done, total=total)
         margin = model.reach + (n != model.n)
-        for number, first in bar:
+        for number, first in left:
             low, high = max(0, first - margin), min(count, first + rows + margin)
             last = min(count, first + rows)
             part = _Part(low, math.ceil(first * n), deep if last == count else math.ceil(last * n))
             here = None if measured is None else measured[low:high]
-            for corner in product(*blocks):
+            for corner in corners:
                 target, read, inner = _block(corner, sides, blocks, _sideways(model))
                 read.insert(axis, slice(low, high))
                 target.insert(axis, slice(part.first, part.last))
@@ -296,7 +295,9 @@ def restore_file(
                 how = (limits, fill, here, phases, False)
                 made = restore_part(model, seen, part, axis, planes, *how)
                 out[tuple(target)] = made[tuple(inner)]
+                bar.update()
             yield number
+        bar.close()
 
     with io.finishing(out_path, partial, journal):
         if not journal.done:
@@ -347,7 +348,7 @@ def expected(
     Args:
         model: Of :func:`srlib.training.fit_depth`.
         stack: Sections, three axes.
-        numbers: Sections to restore.
+        numbers: Sections to restore; of large ones the middle.
         axis: The depth.
         fill, limits, phases: As in :func:`restore`.
 
@@ -361,7 +362,9 @@ def expected(
     errors, count = np.zeros((2, 3)), np.zeros(2)
     for k in numbers:
         for side in (0, 1):
-            section = read(k) if side == 0 else read(k).T
+            section = read(k)
+            section = section[middle(section.shape, TRIED)]
+            section = section if side == 0 else section.T
             rows = int((len(section) - 1) * stretch + 1) // n * n
             if rows < 5 * n:
                 continue
