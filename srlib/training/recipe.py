@@ -211,8 +211,8 @@ AT_EIGHT = {
     "validation_size": 32,
 }
 
-# Changes of the laptop profile between the scale factors that it was made for, 1.6, 2 and 4. At 3, on
-# a sandstone whose fine images have less pore than its scan, a weight of 30 let the critic close
+# Changes of the laptop profile between the scale factors that it was made for, 1.6, 2 and 4. At 3,
+# on a sandstone whose fine images have less pore than its scan, a weight of 30 let the critic close
 # all pores, with a smaller inverse temperature, too.
 BETWEEN = {"consistency_weight": 100.0}
 
