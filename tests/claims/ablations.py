@@ -27,6 +27,13 @@ def scale(values: dict) -> None:
         for s in ("1.6", "2", "4", "8")
     ]
     assert reach == sorted(reach, reverse=True), "the coarser the scan, the less is right"
+    sandstone = values["sandstone"]
+    ours = sandstone["SuperRes on the real scan, learned from the real"]
+    promised = sandstone["SuperRes on the simulated scan, learned from the simulated"]
+    linear = sandstone["linear on the real scan"]
+    assert len(ours["voxels wrong"]) == 3
+    assert max(promised["voxels wrong"]) < 0.7 * min(ours["voxels wrong"]), "a simulation is easier"
+    assert max(ours["surface off"]) < 0.5 * linear["surface off"][0]
 
 
 def noise(values: dict) -> None:
