@@ -119,6 +119,26 @@ OPTIONS = {
     "no iterations": (["superres", "coarse", "fine", "-o", "out.tif", "--iterations", "0"], "0"),
     "one sample": (["superres", "coarse", "fine", "-o", "out.tif", "--samples", "1"], "1"),
     "no such model": (["superres", "coarse", "-o", "out.tif", "--model", "none"], "no weights"),
+    "model and a training": (
+        ["superres", "coarse", "-o", "out.tif", "--model", "case3-twin-0", "--iterations", "9"],
+        "--iterations belong to a training",
+    ),
+    "model of another factor": (
+        ["superres", "coarse", "-o", "out.tif", "--model", "case3-twin-0", "--scale-factor", "2"],
+        "is for a scale factor of 4, not 2",
+    ),
+    "a volume as model": (
+        ["superres", "coarse", "-o", "out.tif", "--model", "coarse"],
+        "holds no weights",
+    ),
+    "voxel size that contradicts": (
+        ["superres", "coarse", "fine", "-o", "out.tif", "--voxel-size", "77"],
+        "contradicts",
+    ),
+    "voxel size of 0": (
+        ["superres", "coarse", "fine", "-o", "out.tif", "--voxel-size", "0"],
+        "above 0",
+    ),
     "model of another kind": (
         ["superres", "coarse", "-o", "out.tif", "--model", "rubber4-twin-0"],
         "load or train one",

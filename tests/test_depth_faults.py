@@ -400,6 +400,7 @@ def test_the_command_says_what_it_found(fault, words, few, run, tmp_path):
         (["--n", "40"], "fine.tif", "2 to 32"),
         (["--n", "4", "--axis", "3"], "fine.tif", "0, 1 or 2"),
         (["--n", "4", "--save", "net.pt"], "fine.tif", "must end in .safetensors"),
+        (["--n", "4", "--pixel-size", "0"], "fine.tif", "should be above 0"),
         (["--n", "4", "--missing", "99"], "fine.tif", "none can be missing"),
         (["--n", "3.7", "--model", "rubber4-twin-0"], "fine.tif", "is for n=4, not 3.7"),
         (["--n", "4", "--model", "case3-twin-0"], "fine.tif", "restores no depth"),
@@ -434,6 +435,20 @@ def test_the_spacing_comes_from_the_file_and_goes_into_the_output(
     assert np.allclose(size, (pixel, pixel, pixel), rtol=1e-3)
     wrong, _ = run(few, "--n", str(n + 1), out="other.tif", **how)
     assert wrong.exit_code == 2 and "contradicts the voxel size" in wrong.stderr
+
+
+def test_pixels_without_a_size_get_it_and_the_model_is_kept(few, run, tmp_path):
+    done, found = run(few, "--n", "4", "--pixel-size", "0.5")
+    assert done.exit_code == 0
+    assert np.allclose(io.read(tmp_path / "fine.tif").voxel_size, 0.5)
+    assert "section k is plane 4 k + 2" in done.output
+    assert f"planes 0, 1, {4 * len(few) - 1} lie beyond the sections" in done.output
+    for k, section in enumerate(few):
+        assert np.array_equal(found[4 * k + 2], section)
+    model = tmp_path / "fine.tif.safetensors"
+    again, other = run(few, "--n", "4", "--model", str(model), out="other.tif")
+    assert again.exit_code == 0 and np.array_equal(other, found)
+    assert "which the model may have learnt from" in again.output
 
 
 def test_a_corrected_command_goes_on_from_what_was_trained(few, run, monkeypatch, tmp_path):

@@ -392,6 +392,15 @@ def test_sampling_without_blur_is_told_from_blur():
     assert found.low == 0 and found.high < 0.5
 
 
+def test_labels_that_are_only_more_alike_than_others_are_not_doubled():
+    """As the first two sections of the coarse scan of Case 3: 86 % of the pixels agree."""
+    labels = scanned(material(), 0.7, 4, False)
+    labels[1] = np.where(np.random.default_rng(0).random(labels[1].shape) < 0.14, 1, labels[0])
+    assert "doubled section" not in warned(inspect_image(labels, None))
+    labels[1] = labels[0]
+    assert "doubled section" in warned(inspect_image(labels, None))
+
+
 # ---- pairs
 
 

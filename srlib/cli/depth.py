@@ -17,6 +17,7 @@ AUTO = "  [default: measured]"
 @click.argument("stack")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The result.")
 @click.option("--n", type=float, help="Spacing of sections over a pixel, 2.5 also; or from STACK.")
+@click.option("--pixel-size", type=float, help="Micrometres, if STACK does not say it.")
 @click.option("--axis", default=0, show_default=True, help="The depth: 0, 1 or 2.")
 @click.option("--align/--no-align", default=None, help="Take slips of sections back." + AUTO)
 @click.option("--level/--no-level", default=None, help="Even out their brightness." + AUTO)
@@ -24,12 +25,26 @@ AUTO = "  [default: measured]"
 @click.option("--missing", type=int, multiple=True, help="Section after which one is missing.")
 @click.option("--denoise", is_flag=True, help="Smooth sections, as planes between them are.")
 @click.option("--model", help="A .safetensors file, or shipped weights; none: learn from STACK.")
-@click.option("--save", type=click.Path(path_type=Path), help="File for what is learnt.")
-@click.option("--steps", type=int, help="Of the training; fewer for a first look.")
+@click.option("--save", type=click.Path(path_type=Path), help="For it; beside OUT by default.")
+@click.option("--steps", type=int, help="Of the training, 500 to 1200 by n; 150: a first look.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an output that is there.")
 def depth(
-    stack, out, n, axis, align, level, mend, missing, denoise, model, save, steps, seed, overwrite
+    stack,
+    out,
+    n,
+    pixel_size,
+    axis,
+    align,
+    level,
+    mend,
+    missing,
+    denoise,
+    model,
+    save,
+    steps,
+    seed,
+    overwrite,
 ):
     """Restore the planes between the sections of a STACK, at the distance of a pixel.
 
@@ -40,11 +55,14 @@ def depth(
     from srlib.inference.depth import restore_file
 
     with one_sentence():
+        if not model:
+            save = save or out.with_name(f"{out.name}.safetensors")
         _check_targets(stack, out, save, overwrite)
         image = read(stack)
         for note in image.notes:
             click.echo(note)
-        n, voxel_size = _spacing(image.values, image.voxel_size, n, axis)
+        size = _pixels(image, pixel_size, axis)
+        n, voxel_size = _spacing(image.values, size, n, axis)
         work = _Work(image.values, n, axis, out.absolute())
         try:
             work.look(align, level, mend, missing, denoise)
@@ -64,6 +82,9 @@ def depth(
             work.remove_prepared()
         work.remove_training()
         click.echo(restored)
+        if not model:
+            click.echo(f"model: {save}, for --model on a further stack")
+        click.echo(_places(work.count, n))
 
 
 def _check_targets(stack: str, out: Path, save: Path | None, overwrite: bool) -> None:
@@ -115,6 +136,34 @@ def _spacing(source, voxel_size, n: float | None, axis: int) -> tuple:
     return n, voxel_size
 
 
+def _pixels(image, pixel_size: float | None, axis: int) -> tuple | None:
+    """The voxel size of a stack, the pixels from the option if the file does not say them."""
+    known = image.voxel_size
+    if pixel_size is None:
+        return known
+    if not pixel_size > 0:
+        raise ValueError(f"--pixel-size {pixel_size:g} should be above 0, in micrometres")
+    told = [s for a, s in enumerate(known or ()) if a != axis and s]
+    if any(abs(s / pixel_size - 1) > 0.02 for s in told):
+        raise ValueError(
+            f"--pixel-size {pixel_size:g} contradicts the file, which says {told[0]:g} um: leave "
+            "it out, or correct the voxel size in the file"
+        )
+    depth = known[axis] if known and 0 <= axis < len(known) else None
+    return tuple(depth if a == axis else pixel_size for a in range(image.values.ndim))
+
+
+def _places(count: int, n: float) -> str:
+    """Where the sections are in the output, and which planes lie beyond them."""
+    from srlib.physics.sectioning import plane_count
+
+    first, last = n // 2, n * (count - 1) + n // 2
+    beyond = [k for k in range(plane_count(count, n)) if k < first or k > last]
+    listed = ", ".join(map(str, beyond))
+    said = f"section k is plane {n:g} k + {first:g}, both counted from 0"
+    return f"{said}; planes {listed} lie beyond the sections: extrapolated" if beyond else said
+
+
 class _Work:
     """One stack on its way: what was seen, its mended sections, and the training behind it.
 
@@ -135,6 +184,11 @@ class _Work:
         self.prepared: Path | None = None
         self.training: Path | None = None
         self.held: list[int] = []
+
+    @property
+    def count(self) -> int:
+        """Sections, with those that are bridged."""
+        return len(self.measured) if self.measured else self.source.shape[self.axis]
 
     def look(self, align, level, mend, missing, denoise) -> None:
         """See what is wrong with the sections, say so, and mend it."""
@@ -229,6 +283,8 @@ class _Work:
             return
         range_ = "" if self.phases else f" (0 dB: the range {limits[0]:g} to {limits[1]:g})"
         seen = "not learnt from" if self.held else "learnt from, so the true number is lower"
+        if not self.training:
+            seen = "which the model may have learnt from"
         click.echo(
             f"expected, from {len(numbers[-16:])} sections {seen}, decimated sideways: "
             f"{found['network']:.1f} dB, cubic {found['cubic']:.1f} dB, "

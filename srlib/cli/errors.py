@@ -23,4 +23,6 @@ def one_sentence() -> Iterator[None]:
     except (ValueError, OSError, MemoryError) as error:
         raise _Unusable(str(error)) from None
     except KeyboardInterrupt:
-        raise click.ClickException("interrupted; the same command goes on from there") from None
+        raise click.ClickException(
+            "interrupted; the same command goes on from what was saved last"
+        ) from None

@@ -44,7 +44,7 @@ def restore(scans, out, method, factor, steps, model, save, seed, overwrite) -> 
             return
         if len(scans) != 2:
             raise ValueError(
-                f"{len(scans)} scans are given: name LOW and HIGH, or add --model to restore "
+                f"name two scans, LOW and HIGH, not {len(scans)}, or add --model to restore "
                 "further scans"
             )
         if steps < 1:
@@ -142,8 +142,7 @@ def _learn_and_restore(scans, out, method, factor, steps, save, seed, overwrite)
     from srlib.inference import scans as inference
 
     method = next(m for m in STEPS if m.lower() == method.lower())
-    stem = out.name.removesuffix(out.suffix).removesuffix(".ome")
-    save = save or out.with_name(f"{stem}.safetensors")
+    save = save or out.with_name(f"{out.name}.safetensors")
     if save.suffix != ".safetensors":
         raise ValueError(f"{save.name} must end in .safetensors")
     unfinished = out.absolute().with_name(f".unfinished-{out.name}")
@@ -242,7 +241,7 @@ def _tell(about: dict, high) -> None:
     if any(p.stop - p.start < n - f for p, n, f in zip(about["high_part"], *high, strict=True)):
         words = ", ".join(f"{p.start} to {p.stop - 1}" for p in about["high_part"])
         click.echo(f"HIGH is large: the voxels {words} are used to learn and judge")
-    shift = ", ".join(f"{v:.1f}" for v in about["shift"])
+    shift = ", ".join(f"{round(v, 1) + 0.0:.1f}" for v in about["shift"])
     click.echo(
         f"registered: HIGH begins at ({shift}) of LOW, in voxels of HIGH; "
         f"correlation {about['correlation']:.2f}"

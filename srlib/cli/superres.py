@@ -31,6 +31,7 @@ def _numbers(kind: type):
 @click.option("--model", "weights", help="Trained weights, for a further volume: no training.")
 @click.option("--scale-factor", type=float, help="Fine voxels per coarse voxel edge, 1 to 10.")
 @click.option("--phase-map", callback=_numbers(int), help="Coarse phase of each fine one: 0,1,0.")
+@click.option("--voxel-size", type=float, help="Of COARSE, micrometres, if it does not say it.")
 @click.option(
     "--mode",
     type=click.Choice(["blur", "nearest"]),
@@ -95,6 +96,8 @@ def superres(
         kept, page = (out.with_name(out.name + ending) for ending in (".safetensors", ".html"))
         if not fine and not weights:
             raise ValueError("name a fine image after the coarse volume, or a trained --model")
+        if weights and (idle := _of_a_training(context)):
+            raise ValueError(f"{', '.join(idle)} belong to a training: leave out --model, or these")
         mine: Any = _own_case(coarse, fine, given) if fine else None
         if mine:
             _check_cuts(mine, tile)
@@ -102,20 +105,32 @@ def superres(
         with unfinished(context, outputs, overwrite):
             if weights:
                 model = models.load(weights).to(choose_device(None))
-                _check_model(model, mine)
+                _check_model(model, mine, given["scale_factor"])
             else:
                 folder = _training_folder(mine, out, profile, seed, iterations)
                 model = fit_superres(mine.case, profile, seed, out=folder, iterations=iterations)
                 models.save(model, kept, model.meta)
                 click.echo(f"model: {kept}")
             labels = mine.labels if mine else given["labels"]
-            superres_to_file(model, coarse, out, seed, tile, labels=labels)
+            edge = given["voxel_size"]
+            sizes = mine.coarse.voxel_size if mine else edge and (edge,) * 3
+            how: dict[str, Any] = dict(labels=labels, voxel_size=sizes)
+            superres_to_file(model, coarse, out, seed, tile, **how)
             click.echo(f"volume: {out}")
+            if report and not mine:
+                click.echo("no report: name the fine images, too, to get one")
             if report and mine:
                 _write_report(page, model, mine, out, samples, seed)
                 click.echo(f"report: {page}")
         if not weights:
             io.remove(folder)
+
+
+def _of_a_training(context) -> list[str]:
+    """Options that were given and that only a training has."""
+    given = click.core.ParameterSource.COMMANDLINE
+    names = ["iterations", "profile"]
+    return [f"--{n}" for n in names if context.get_parameter_source(n) == given]
 
 
 def _own_case(coarse, fine, given: dict):
@@ -134,6 +149,7 @@ def _own_case(coarse, fine, given: dict):
         phase_map=given["phase_map"],
         mode=given["mode"],
         normals=given["normals"],
+        voxel_size=given["voxel_size"],
     )
     case = mine.case
     assert case.lr is not None and case.phase_map is not None  # made of a coarse volume
@@ -155,10 +171,15 @@ def _check_cuts(mine, tile: int | None) -> None:
     check_cuts(scale.denominator, float(scale), mine.coarse.values.shape, 1, tile)
 
 
-def _check_model(model, mine) -> None:
+def _check_model(model, mine, scale_factor: float | None) -> None:
     """Raise a ValueError if a model is for other phases or another scale factor."""
     from srlib.inference.tiling import check_volume
 
+    if scale_factor and abs(model.scale_factor / scale_factor - 1) > 1e-3:
+        raise ValueError(
+            f"the model is for a scale factor of {float(model.scale_factor):g}, not "
+            f"{scale_factor:g}: leave --scale-factor out, or train one without --model"
+        )
     check_volume(model, (9, 9, 9) if mine is None else mine.coarse.values.shape, 1, None)
     if mine is None:
         return

@@ -364,7 +364,8 @@ def inspect_sections(
     findings += found
     if kind == "grey":
         findings += _about_brightness(stack, inside, good, looks)
-    return findings + _about_steps(plain, good, rest, layout)
+    labels = stack if kind == "labels" else None
+    return findings + _about_steps(plain, good, rest, layout, labels)
 
 
 def _sudden(stack: NDArray, k: int) -> bool:
@@ -474,7 +475,9 @@ def _about_brightness(
     return [Finding("brightness", message, advice, "warning", numbers)]
 
 
-def _about_steps(plain: NDArray, good: NDArray, shifts: NDArray, layout: Layout) -> list[Finding]:
+def _about_steps(
+    plain: NDArray, good: NDArray, shifts: NDArray, layout: Layout, labels: NDArray | None
+) -> list[Finding]:
     """Sections that are doubled, missing or damaged, by how far each is from the next."""
     near = np.array(
         [
@@ -495,13 +498,18 @@ def _about_steps(plain: NDArray, good: NDArray, shifts: NDArray, layout: Layout)
         return [Finding("doubled section", message, advice, "warning", {"share": share})]
     low, high, sds = odd_steps(near, float(np.nanmedian(far)))
     damaged = good[np.flatnonzero(high[:-1] & high[1:]) + 1].tolist()
+    if labels is not None:  # the same place once more has nearly the same labels
+        low &= [
+            bool((labels[i] == labels[j]).mean() > 0.95)
+            for i, j in zip(good[:-1], good[1:], strict=True)
+        ]
     doubled = sorted({*good[1:][low].tolist(), *layout.doubled})
     likely = good[1:][~shifts.any(1) & (sds > 2)]  # neither slipped nor where steps differ anyway
     alone = {k + 1: many for k, many in layout.unlike if k + 1 in likely}
     out = []
     if doubled:
         message = f"{_sections(doubled)} nearly the one before: imaged twice, or cut too thin"
-        advice = "leave out and bridge with srlib depth"
+        advice = "leave one out" if labels is not None else "leave out and bridge with srlib depth"
         out.append(Finding("doubled section", message, advice, "warning", {"sections": doubled}))
     if alone:
         message = f"before section {', '.join(map(str, list(alone)[:6]))} something is missing: it "

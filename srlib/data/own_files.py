@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,7 @@ def own_case(
     phase_map: Sequence[int] | None = None,
     mode: str | None = None,
     normals: Sequence[int] | None = None,
+    voxel_size: float | None = None,
     name: str | None = None,
 ) -> OwnFiles:
     """A case of a coarse volume and fine images, with what is not given taken from the files.
@@ -66,6 +67,7 @@ def own_case(
         phase_map: The coarse phase that each fine phase looks like.
         mode: ``"blur"`` or ``"nearest"``.
         normals: The axis that each fine image is normal to, for a material with a direction.
+        voxel_size: Micrometres of a coarse voxel, if the file does not say it.
         name: Of the case; by default that of the coarse file.
 
     Raises:
@@ -92,6 +94,7 @@ def own_case(
         raise ValueError(
             f"{volume.path.name} is one image: name the coarse volume first, then the fine images"
         )
+    volume = _with_size(volume, voxel_size)
     _check_cubes(volume)
     labels = list(labels) if labels is not None else phase_values(volume)
     planes = [plane for image in images for plane in _planes(image)]
@@ -152,6 +155,21 @@ def _all_values(names: list[str], found: list[np.ndarray]) -> list[float]:
 
 def _encoded(plane: np.ndarray, labels: list[float]) -> np.ndarray:
     return encode_labels(plane, labels)
+
+
+def _with_size(volume: Image, voxel_size: float | None) -> Image:
+    """A volume with the edge of a voxel, which must not contradict its file."""
+    if voxel_size is None:
+        return volume
+    if not voxel_size > 0:
+        raise ValueError(f"the voxel size {voxel_size:g} should be above 0, in micrometres")
+    told = [size for size in volume.voxel_size or () if size]
+    if any(abs(size / voxel_size - 1) > 0.02 for size in told):
+        raise ValueError(
+            f"the voxel size {voxel_size:g} contradicts {volume.path.name}, which says "
+            f"{told[0]:g} um: leave it out, or correct the size in the file"
+        )
+    return replace(volume, voxel_size=(voxel_size,) * 3)
 
 
 def _check_cubes(volume: Image) -> None:

@@ -33,6 +33,7 @@ def superres_to_file(
     progress: bool | None = None,
     client: Any = None,
     labels: list[float] | None = None,
+    voxel_size: tuple[float | None, ...] | None = None,
 ) -> Path:
     """Super-resolve a volume on disk to another one; neither is ever in memory whole.
 
@@ -54,6 +55,7 @@ def superres_to_file(
             They need srlib, and the files under the same paths.
         labels: The value of each coarse phase in the file; None for 0, 1, 2 ... or as many values
             as the model has coarse phases.
+        voxel_size: Of the input, micrometres; None for what the file says.
 
     Raises:
         ValueError: if the input does not fit, or a later run has taken over the same output.
@@ -78,7 +80,7 @@ def superres_to_file(
     with io.finishing(out_path, partial, journal):
         if not journal.done:
             edge = int(exact_scale(model.scale_factor) * how["tile"])
-            sizes = fine_voxel_size(image.voxel_size, model.scale_factor)
+            sizes = fine_voxel_size(voxel_size or image.voxel_size, model.scale_factor)
             io.create(partial, shape, edge, "u1", sizes, _description(model, how))
         out = io.reopen(partial, shape)
         rest = {"model": model, "how": how, "journal": journal}

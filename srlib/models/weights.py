@@ -85,6 +85,10 @@ def load(path_or_name: str | Path) -> nn.Module:
         (4, 3, 'case3')
     """
     path = Path(path_or_name)
+    if path.suffix != ".safetensors" and path.exists():
+        beside = path.with_name(f"{path.name}.safetensors")
+        advice = f"{beside.name} is beside it" if beside.exists() else "name a .safetensors file"
+        raise ValueError(f"{path.name} holds no weights: {advice}")
     if path.suffix != ".safetensors":
         path = WEIGHTS / f"{path_or_name}.safetensors"
         if not path.exists():

@@ -31,6 +31,7 @@ from srlib.training.validation import quality
 
 MOMENTUM = 0.02  # of the running statistics of batch renormalisation
 LATE = 0.8  # share of the iterations after which weights have come to rest and may be kept
+LOST = 0.25  # share of what a phase should be; a volume with less is kept only if there is no other
 
 
 class SuperResTrainer(Trainer):
@@ -252,7 +253,9 @@ class SuperResTrainer(Trainer):
         areas = metrics.interphase_areas(labels, len(self.case.phases))
         entry["interphase_areas"] = {f"{a}-{b}": float(v) for (a, b), v in areas.items()}
         early = self.iteration < LATE * self.recipe.iterations
-        rank = [early, entry["over"], entry["score"]]
+        wanted = self.case.target_fractions()
+        lost = bool((np.array(entry["volume_fractions"]) < LOST * wanted).any())
+        rank = [lost, early, entry["over"], entry["score"]]
         if not self.best or rank < self.best["rank"]:
             self.best = {"rank": rank, "iteration": self.iteration}
             self.best_weights = {k: v.clone() for k, v in self.model.state_dict().items()}
