@@ -193,7 +193,10 @@ def test_two_files_make_a_volume_a_model_and_a_report(whole):
         "out.tif.safetensors",
     ]
     assert read_labels(whole / "out.tif").shape == (88, 88, 88)
-    assert "<html" in (whole / "out.tif.html").read_text()
+    page = (whole / "out.tif.html").read_text()
+    assert "<html" in page and "trained for 3 iterations, where 1500 are usual" in page
+    for name, value in (("fine image", whole / "good/fine.tif"), ("scale factor used", 4)):
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in page
 
 
 def test_a_model_makes_the_same_volume_again(whole, tmp_path):

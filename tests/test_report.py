@@ -9,6 +9,7 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,12 +19,13 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from srlib import models, viz
+from srlib.cli.superres import superres as superres_command
 from srlib.data import Case
 from srlib.inference import assessment
 from srlib.inference.assessment import assess, disagreement, doubts, fraction_errors
 from srlib.inference.superres import superres
 from srlib.physics.downsampling import simulate_lr
-from srlib.viz.report import CITATION, MAX_BYTES, percent, report_html
+from srlib.viz.report import CITATION, MAX_BYTES, NBSP, _provenance, _verdict, percent, report_html
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALE = 2
@@ -203,6 +205,7 @@ def test_each_sentence_follows_from_its_number(found):
         "lr_phases": ["pore", "solid"],
         "phase_map": [[1, 0], [0, 1]],
         "judged_fractions": True,
+        "iterations": None,
         "part": [(4, 68)] * 3,
         "border": 0,
         "fractions": {"solid": row(0.4, 0.4)},
@@ -213,7 +216,7 @@ def test_each_sentence_follows_from_its_number(found):
         "consistency": {"output": 1.0, "interpolation": 1.0},
         "imprint": {"output": 0.01, "interpolation": 0.5},
         "anisotropy": {"output": 0.01, "interpolation": 0.01},
-        "slant": {"solid": slant(0.05)},
+        "slant": {"solid": slant(0.03)},
         "transport": {
             "volume": {
                 "solid": {"output": [0.1] * 3, "interpolation": [0.1] * 3, "over noises": 0.001}
@@ -232,6 +235,7 @@ def test_each_sentence_follows_from_its_number(found):
     noise = quiet["noise"]
     flow = {"output": [0.2] * 3, "interpolation": [0.1] * 3, "over noises": 0.004}
     planted = {
+        "the training": {"iterations": 749},
         "how much solid": {"fractions": {"solid": row(0.43, 0.4)}},
         "boundary pore/solid": {"areas": {"pore/solid": row(0.13, 0.1)}},
         "specks of solid": {"specks": {"solid": row(0.04, 0.01) | {"below": 9.0}}},
@@ -249,8 +253,25 @@ def test_each_sentence_follows_from_its_number(found):
     }
     for name, change in planted.items():
         assert [d["about"] for d in doubts(quiet | change)] == [name]
+    assert doubts(quiet | {"iterations": 750}) == []
+    short = doubts(quiet | planted["the border"] | {"iterations": 60})
+    assert [d["about"] for d in short] == ["the training", "the border"], "it comes first"
+    wanted = "trained for 60 iterations, where 1500 are usual: a test of the files, not a result."
+    assert short[0]["says"] == wanted
+    weak = {"output": 0.0568, "fine images": 0.0033, "interpolation": 0.0329, "chance": 0.0152}
+    (rows,) = doubts(quiet | {"slant": {"solid": weak | {"normal": "x"}}})
+    assert "slightly slanted rows" in rows["says"] and "5.7% more boundary" in rows["says"]
     (place,) = doubts(quiet | planted["a place"])
     assert "20% of the voxels in the cube z 4 to 12, y 12 to 20, x 4 to 12" in place["says"]
+
+
+def test_the_iterations_are_those_of_the_model_and_of_the_command(found):
+    usual = {p.name: p.default for p in superres_command.params}["iterations"]
+    assert usual == assessment.USUAL
+    assert found["iterations"] is None
+    for meta in (None, {}, {"recipe": None}, {"recipe": {"width": 4}}):
+        assert assessment._iterations(SimpleNamespace(meta=meta)) is None
+    assert assessment._iterations(SimpleNamespace(meta={"recipe": {"iterations": 60}})) == 60
 
 
 def slant(output):
@@ -266,6 +287,26 @@ def row(output, images, error=0.01):
         "fine images error": error / 2,
         "interpolation": images,
     }
+
+
+def test_the_verdict_follows_from_the_doubts():
+    def verdict(*kinds):
+        return Page(
+            _verdict([{"about": a, "says": f"{a} it is", "kind": k} for a, k in kinds])
+        ).text
+
+    nothing = "Nothing stands out against the fine images and the scan"
+    assert verdict().startswith(nothing) and "Where not to" not in verdict()
+    care = verdict(("the border", "unsure"))
+    assert care.startswith(nothing) and "Take with care: the border. Read Where not" in care
+    one = verdict(("the coarse grid", "wrong"), ("the border", "unsure"))
+    assert one.startswith("One thing is off") and nothing not in one
+    twice = [("how much a", "wrong"), ("how much a", "wrong"), ("rows of a", "wrong")]
+    two = verdict(*twice)
+    assert two.startswith("Two things are off") and "allow: how much a and rows of a." in two
+    many = verdict(*((f"d{k}", "wrong") for k in range(12)))
+    assert many.startswith("12 things are off") and "d0, d1, d2 and 9 more." in many
+    assert verdict(("short", "training")).startswith("Short it is Read"), "and no comfort"
 
 
 def test_the_levels_quoted_are_those_that_are_stored():
@@ -368,11 +409,11 @@ def test_equal_inputs_give_equal_bytes(written, case, network, right, tmp_path):
 def test_scale_bars_are_in_micrometres_or_in_voxels(written, case, found):
     text = written.read_text()
     assert re.search(r'<i style="width:15.62%"></i>500 nm', text)  # 10 of 64 voxels of 0.05 µm
-    assert "a voxel is 0.05 µm" in text
+    assert f"a voxel is 0.05{NBSP}µm" in text
     plain = report_html(found, case)
     assert "10 px" in plain and "µm" not in plain
     flat = report_html(found, case, None, (0.1, 0.05, 0.05))
-    assert 'aspect-ratio:0.5000"' in flat and "0.1 × 0.05 × 0.05 µm" in flat
+    assert 'aspect-ratio:0.5000"' in flat and f"0.1 × 0.05 × 0.05{NBSP}µm" in flat
     with pytest.raises(ValueError, match="micrometres above 0"):
         viz.report("x.html", None, case, voxel_size=-1.0)
 
@@ -392,7 +433,18 @@ def test_every_picture_of_the_viewer_is_its_slice(written, found):
         z = int(name.split()[2]) - first
         picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
         assert (picture[::8, ::8] == found["volumes"]["output"][z]).all()
-        assert f"{0.05 * (z + first):.4g} µm" in name
+        assert f"{0.05 * (z + first):.4g}{NBSP}µm" in name
+
+
+def test_settings_are_folded_and_device_and_commit_stand_once():
+    training = {"device": "cpu", "commit": "abc", "iterations": 60, "betas": [0, 0.9]}
+    made = {"recipe": training, "made by": {"device": "cpu", "commit of srlib": "abc"}}
+    html = _provenance({}, made)
+    assert Page(html).text.count("cpu") == Page(html).text.count("abc") == 1
+    folded = html[html.index("<details>") : html.index("</details>")]
+    assert "betas" in folded and "iterations" not in folded
+    made["made by"]["device"] = "cuda"
+    assert "<dt>device of the training</dt><dd>cpu</dd>" in _provenance({}, made)
 
 
 def test_the_citation_is_that_of_the_repository():

@@ -210,10 +210,14 @@ def _write_report(page: Path, model, mine, out: Path, samples: int, seed: int) -
     inputs = {
         "coarse volume": str(mine.coarse.path),
         "values of its phases": ", ".join(f"{v:g}" for v in mine.labels),
+        f"fine image{'s' * (len(mine.fine) != 1)}": ", ".join(map(str, mine.fine)),
         "values of the fine phases": ", ".join(f"{v:g}" for v in mine.fine_labels),
+        "scale factor used": f"{scale:g}",
         "output": str(out),
     }
-    inputs |= {f.kind: f.message for f in mine.pair.findings if f.severity == "warning"}
+    inputs |= {
+        f"warning, {f.kind}": f.message for f in mine.pair.findings if f.severity == "warning"
+    }
     report(
         page,
         model,

@@ -28,6 +28,7 @@ class OwnFiles:
         fine_labels: The value of each fine phase in its files.
         block: Where the volume of the case lies in the whole one.
         pair: What was found, with advice.
+        fine: The files of the fine images.
     """
 
     case: Case
@@ -36,6 +37,7 @@ class OwnFiles:
     fine_labels: list[float]
     block: tuple[slice, ...]
     pair: PairInspection
+    fine: tuple[Path, ...] = ()
 
 
 def own_case(
@@ -135,7 +137,7 @@ def own_case(
         fractions=np.array(pair.fractions) / sum(pair.fractions) if known else None,
         voxel_nm=_nanometres(volume, scale),
     )
-    return OwnFiles(case, volume, labels, fine_labels, block, pair)
+    return OwnFiles(case, volume, labels, fine_labels, block, pair, tuple(i.path for i in images))
 
 
 def _planes(image: Image) -> list[np.ndarray]:

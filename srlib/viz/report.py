@@ -9,6 +9,7 @@ import base64
 import io
 import json
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import metadata
@@ -38,6 +39,12 @@ CITATION = (
 )
 """What to cite: this software (``CITATION.cff``) and the paper of the method."""
 
+CHAPTERS = (
+    "A chapter that is named above is a notebook of the first of the two, in its folder notebooks: "
+    "12_case3_fuel_cell, 21_noise or 24_edges."
+)
+
+NBSP = "\u00a0"
 FRAMES = 32
 WINDOW = 256
 MAX_BYTES = 6_000_000
@@ -49,6 +56,8 @@ _DASHES = {
     "output": ("dashed", (0, (4, 2))),
     "interpolation": ("dotted", (0, (1, 1.5))),
 }
+_SHOWN = ("case", "source", "profile", "seed", "iterations", "best_iteration", "seconds", "device")
+_KINDS = ("training", "wrong", "unsure")
 _UNSURE = mpl.colormaps["magma_r"]
 
 _CSS = """
@@ -69,6 +78,8 @@ figure img{display:block;width:100%;height:auto;border:1px solid #bbb}.charts im
 .key{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;font-size:.9rem;margin:.7rem 0}
 .key i{display:inline-block;width:.95em;height:.95em;border:1px solid #555;margin-right:.4em;
 vertical-align:-.1em}.key .line{width:2em;height:0;border-width:3px 0 0;vertical-align:.25em}
+.verdict{font-size:1.15rem;font-weight:600;border-left:5px solid #1a1a1a;margin:1rem 0;
+padding:.2rem 0 .2rem .8rem}
 .tables{display:flex;flex-wrap:wrap;gap:0 2.5rem;align-items:flex-start}
 figure.numbers{max-width:100%}
 .numbers figcaption{font-weight:600;max-width:34rem;margin:.8rem 0 0}
@@ -85,8 +96,12 @@ td.off{font-weight:700}
 .facts{columns:21rem;column-gap:2.5rem;margin:.4rem 0;font-size:.92rem}
 .facts div{display:flex;flex-wrap:wrap;gap:0 .8rem;justify-content:space-between;
 border-bottom:1px solid #ccc;padding:.2rem 0;break-inside:avoid}.facts dd{margin:0}
+summary{cursor:pointer;padding:.3rem 0}
 .slide input{flex:1 1 200px;max-width:480px;min-width:0;height:2rem}
 pre{white-space:pre-wrap;background:#f4f4f4;padding:.6rem .8rem;font-size:.85rem}
+th,td{overflow-wrap:normal}
+@media screen and (max-width:600px){table{font-size:.78rem}th,td{padding:.2rem .35rem}
+th,td,td.text{white-space:normal;min-width:0}}
 @media print{body{max-width:none;font-size:10.5pt}.slide input{display:none}
 figure,tr,li,.short div{break-inside:avoid}h2,h3{break-after:avoid}.scroll{overflow:visible}
 .key i,.bar i{print-color-adjust:exact;-webkit-print-color-adjust:exact}
@@ -102,6 +117,7 @@ document.querySelectorAll("img[data-pane]").forEach(i=>{
 i.src="data:image/png;base64,"+slices.panes[i.dataset.pane][k]});
 document.getElementById("where").textContent=said;slider.setAttribute("aria-valuetext",said)}
 slider.addEventListener("input",move);
+addEventListener("beforeprint",()=>document.querySelectorAll("details").forEach(d=>d.open=true));
 """
 
 
@@ -157,6 +173,7 @@ def report_html(
     """The page of :func:`report` for what :func:`srlib.inference.assessment.assess` has found."""
     sections = (
         _head(found, title, voxel_size),
+        _verdict(found["doubts"]),
         _in_short(found),
         _doubts(found),
         _pictures(found, case, sr, voxel_size),
@@ -218,7 +235,12 @@ def _section(title: str, *parts: str, anchor: str = "") -> str:
 
 def _words(text: str, kind: str = "") -> str:
     name = f' class="{kind}"' if kind else ""
-    return f"<p{name}>{escape(text)}</p>\n"
+    return f"<p{name}>{_linked(text)}</p>\n"
+
+
+def _linked(text: str) -> str:
+    """Escaped; a chapter that is named leads to the book in the citation."""
+    return re.sub(r"\bchapter \d+", r'<a href="#cite">\g<0></a>', escape(text))
 
 
 def _table(
@@ -267,8 +289,8 @@ def _fact(value: Any) -> str:
 def percent(value: float, error: float | None = None) -> str:
     """A share as a table shows it: ``35.94 ± 0.43 %``."""
     if error is None or not np.isfinite(error):
-        return f"{100 * value:.2f} %"
-    return f"{100 * value:.2f} ± {100 * error:.2f} %"
+        return f"{100 * value:.2f}{NBSP}%"
+    return f"{100 * value:.2f} ±{NBSP}{100 * error:.2f}{NBSP}%"
 
 
 # Pictures
@@ -452,7 +474,9 @@ def _viewer(found: Mapping, size: tuple) -> str:
     first = found["part"][0][0]
     names = [f"z = {first + k} of {found['shape'][0]} voxels" for k in places]
     if size[0]:
-        names = [f"{n}, {(first + k) * size[0]:.4g} µm" for n, k in zip(names, places, strict=True)]
+        names = [
+            f"{n}, {(first + k) * size[0]:.4g}{NBSP}µm" for n, k in zip(names, places, strict=True)
+        ]
     start = len(places) // 2
     shape = stacks["output"][0].shape[1:]
     figures = "".join(
@@ -482,9 +506,9 @@ def _head(found: Mapping, title: str, size: tuple) -> str:
     edges = f"{_size(found['shape'])} voxels"
     if all(size):
         lengths = [f"{n * s:.4g}" for n, s in zip(found["shape"], size, strict=True)]
-        edges += f", {' × '.join(lengths)} µm"
+        edges += f", {' × '.join(lengths)}{NBSP}µm"
         one = f"{size[0]:.4g}" if len(set(size)) == 1 else _size([f"{s:.4g}" for s in size])
-        edges += f"; a voxel is {one} µm"
+        edges += f"; a voxel is {one}{NBSP}µm"
     else:
         edges += "; the size of a voxel is not known, so lengths are in voxels (px)"
     part = _size([b - a for a, b in found["part"]])
@@ -501,6 +525,40 @@ def _head(found: Mapping, title: str, size: tuple) -> str:
     )
 
 
+def _verdict(doubts: Sequence[Mapping[str, str]]) -> str:
+    """The doubts in a sentence or two, for who reads no further."""
+    about = {k: list(dict.fromkeys(d["about"] for d in doubts if d["kind"] == k)) for k in _KINDS}
+    wrong, unsure = about["wrong"], about["unsure"]
+    said = [d["says"][0].upper() + d["says"][1:] for d in doubts if d["kind"] == "training"]
+    if wrong:
+        count = "One thing is" if len(wrong) == 1 else f"{_count(len(wrong)).title()} things are"
+        said.append(f"{count} off by more than chance or our limits allow: {_listed(wrong)}.")
+    elif not said:
+        said.append(
+            "Nothing stands out against the fine images and the scan; what they do not show is "
+            "not judged."
+        )
+    if unsure:
+        said.append(f"Take with care: {_listed(unsure)}.")
+    text = escape(" ".join(said))
+    if doubts:
+        text += ' Read <a href="#doubts">Where not to trust it</a> before you use a number.'
+    return f'<p class="verdict">{text}</p>\n'
+
+
+def _count(number: int) -> str:
+    words = "no one two three four five six seven eight nine".split()
+    return words[number] if number < len(words) else str(number)
+
+
+def _listed(names: Sequence[str], most: int = 4) -> str:
+    """Names in a sentence: ``a, b and c``, or ``a, b, c and 3 more``."""
+    shown = list(names) if len(names) <= most else [*names[: most - 1], ""]
+    if len(names) > most:
+        shown[-1] = f"{len(names) - most + 1} more"
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
 def _in_short(found: Mapping) -> str:
     rows = found["fractions"]
     worst = max(rows, key=lambda p: abs(rows[p]["output"] - rows[p]["fine images"]))
@@ -512,7 +570,7 @@ def _in_short(found: Mapping) -> str:
         (
             f"{100 * off:+.2f} points".replace("-", "−"),
             f"largest difference of a fraction from the fine images ({worst}); "
-            f"{100 * chance:.2f} would be chance",
+            f"up to {100 * chance:.2f} points can be chance",
         ),
         (f"{1 - noise['disagree']:.0%}", f"of the voxels: all {noise['samples']} noises agree"),
         (str(count), f"place{'s' * (count != 1)} or number{'s' * (count != 1)} not to trust"),
@@ -613,14 +671,14 @@ def _curves(found: Mapping, size: tuple) -> str:
     )
     return _section(
         "Distances",
-        "<h3>Two-point functions: both ends of a step in the same phase</h3>\n",
+        "<h3>Two-point functions: how often two points so far apart are both in the phase</h3>\n",
         f'<div class="grid charts">{"".join(charts["two_point"])}</div>\n',
         f'<div class="key">{key}</div>\n',
         _words(
             f"Mean difference from the fine images, over all pairs of phases: output "
             f"{far['output']:.4f}, interpolation {far['interpolation']:.4f}; "
-            f"{far['chance']:.4f} would be chance, and "
-            f"{LIMITS['s2']} is the limit of the book (chapter 12).",
+            f"up to {far['chance']:.4f} can be chance, and good volumes stay below {LIMITS['s2']} "
+            "(chapter 12).",
         ),
         "<h3>Chord lengths: runs of one phase along a line</h3>\n",
         f'<div class="grid charts">{"".join(charts["chords"])}</div>\n',
@@ -698,7 +756,9 @@ def _transport(found: Mapping) -> str:
 def _flow(value: float, error: float) -> str:
     if not value:
         return "0"
-    return f"{number(value, 2)} ± {number(error, 2)}" if np.isfinite(error) else number(value, 2)
+    return (
+        f"{number(value, 2)} ±{NBSP}{number(error, 2)}" if np.isfinite(error) else number(value, 2)
+    )
 
 
 def _agreement(found: Mapping) -> str:
@@ -706,13 +766,13 @@ def _agreement(found: Mapping) -> str:
         (
             "coarse voxels that come back",
             *(percent(found["consistency"][k]) for k in ("output", "interpolation")),
-            f"at least {100 * (1 - LIMITS['lost']):.1f} %",
+            f"at least {100 * (1 - LIMITS['lost']):.1f}{NBSP}%",
         ),
         *(
             (
                 name,
                 *(percent(found[key][k]) for k in ("output", "interpolation")),
-                f"below {100 * LIMITS[key]:.0f} %",
+                f"below {100 * LIMITS[key]:.0f}{NBSP}%",
             )
             for key, name in (
                 ("imprint", "imprint of the coarse grid"),
@@ -740,8 +800,10 @@ def _agreement(found: Mapping) -> str:
         ),
         _words(
             "A coarse voxel comes back if down-sampling the output gives it again. Imprint: how "
-            "much more or less boundary there is in planes at one place of the coarse grid. The "
-            "limits are those of chapter 12; no training looks along diagonals (chapter 24).",
+            "far the boundary in fine planes at one depth inside the coarse voxels is from the "
+            "average. Anisotropy: how far that of one axis is from the mean of the three. The "
+            "limits are errors that good volumes stay below (chapter 12). Slant: no training looks "
+            "along diagonals (chapter 24); chance is for the output.",
             "note",
         ),
     )
@@ -805,7 +867,7 @@ def _uncertainty(found: Mapping) -> str:
 
 def _doubts(found: Mapping) -> str:
     items = "".join(
-        f"<li><strong>{escape(d['about'])}:</strong> {escape(d['says'])}</li>\n"
+        f"<li><strong>{escape(d['about'])}:</strong> {_linked(d['says'])}</li>\n"
         for d in found["doubts"]
     )
     body = f'<ul class="doubts">\n{items}</ul>\n' if items else ""
@@ -813,10 +875,28 @@ def _doubts(found: Mapping) -> str:
     return _section("Where not to trust it", body, none, anchor="doubts")
 
 
+def _training(rows: Mapping[str, Any], by: Mapping[str, Any]) -> str:
+    """What matters of a training, and the rest folded; device and commit only if they differ."""
+    same = {"device": by.get("device"), "commit": by.get("commit of srlib")}
+    shown: dict[str, Any] = {}
+    folded: dict[str, Any] = {}
+    for name, value in rows.items():
+        if name in same and value == same[name]:
+            continue
+        label = f"{name} of the training" if name in same else name
+        (shown if name in _SHOWN else folded)[label] = value
+    rest = f"<details>\n<summary>All other settings ({len(folded)})</summary>\n{_facts(folded)}"
+    return _facts(shown) * bool(shown) + f"{rest}</details>\n" * bool(folded)
+
+
 def _provenance(inputs: Mapping, made: Mapping[str, Mapping]) -> str:
     names = {"recipe": "Training", "made by": "Network, software and device"}
     parts = [f"<h3>Inputs</h3>\n{_facts(inputs)}"] if inputs else []
     for key, rows in made.items():
-        parts.append(f"<h3>{escape(names.get(key, key))}</h3>\n{_facts(rows)}")
+        body = _training(rows, made.get("made by", {})) if key == "recipe" else _facts(rows)
+        if rows:
+            parts.append(f"<h3>{escape(names.get(key, key))}</h3>\n{body}")
     cite = "".join(f"<li>{escape(text)}</li>" for text in CITATION)
-    return _section("How it was made", *parts) + _section("How to cite", f"<ul>{cite}</ul>\n")
+    return _section("How it was made", *parts) + _section(
+        "How to cite", f"<ul>{cite}</ul>\n", _words(CHAPTERS, "note"), anchor="cite"
+    )
