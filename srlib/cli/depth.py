@@ -281,14 +281,14 @@ class _Work:
         except ValueError as error:
             click.echo(f"not tried on sections: {error}")
             return
-        range_ = "" if self.phases else f" (0 dB: the range {limits[0]:g} to {limits[1]:g})"
+        range_ = "" if self.phases else f" (PSNR, grey values {limits[0]:g} to {limits[1]:g})"
         seen = "not learnt from" if self.held else "learnt from, so the true number is lower"
         if not self.training:
             seen = "which the model may have learnt from"
         click.echo(
-            f"expected, from {len(numbers[-16:])} sections {seen}, decimated sideways: "
-            f"{found['network']:.1f} dB, cubic {found['cubic']:.1f} dB, "
-            f"linear {found['linear']:.1f} dB{range_}"
+            f"expected: {found['network']:.1f} dB{range_}, by cubic interpolation "
+            f"{found['cubic']:.1f} dB, by linear {found['linear']:.1f} dB; tried on "
+            f"{len(numbers[-16:])} sections {seen}, with rows and columns left out"
         )
         if found["network"] < found["cubic"]:
             click.echo("warning: cubic interpolation is better here; train longer, or use it")

@@ -610,10 +610,13 @@ def _about_direction(
         return [Finding("isotropy", "alike along all axes", "", "info", numbers)]
     numbers["ratio"] = ratio
     message = f"not alike along all axes: {ratio:.2f} times as many changes along {name}"
-    if voxel_size is None and clean.ndim == 3 and axis == 0 and ratio > 1:
+    stack = voxel_size is None and clean.ndim == 3 and axis == 0 and ratio > 1
+    if stack:
         message += ", or sections are farther apart than pixels"
     advice = "if the material has a direction, give fine images normal to each axis"
-    if clean.ndim == 2:
+    if stack:
+        advice += "; if sections are 4 pixels apart, srlib depth --n 4 makes the planes between"
+    elif clean.ndim == 2:
         advice += "; else see whether streaks of the preparation were segmented"
     else:
         advice += "; else mend the voxel size"
