@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from srlib.cli.errors import one_sentence
+from srlib.cli.unfinished import unfinished
 
 AUTO = "  [default: measured]"
 
@@ -29,7 +30,9 @@ AUTO = "  [default: measured]"
 @click.option("--steps", type=int, help="Of the training, 500 to 1200 by n; 150: a first look.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an output that is there.")
+@click.pass_context
 def depth(
+    context,
     stack,
     out,
     n,
@@ -55,31 +58,35 @@ def depth(
     from srlib.inference.depth import restore_file
 
     with one_sentence():
+        if model and save:
+            raise ValueError("--save belongs to a training: leave out --model, or --save")
         if not model:
             save = save or out.with_name(f"{out.name}.safetensors")
-        _check_targets(stack, out, save, overwrite)
+        outputs = [out, save] if save else [out]
+        _check_targets(stack, out, outputs)
         image = read(stack)
         for note in image.notes:
             click.echo(note)
         size = _pixels(image, pixel_size, axis)
         n, voxel_size = _spacing(image.values, size, n, axis)
         work = _Work(image.values, n, axis, out.absolute())
-        try:
-            work.look(align, level, mend, missing, denoise)
-            network = work.network(model, steps, seed, save)
-            work.expect(network)
-            work.banding(network)
-            restored = restore_file(
-                network,
-                work.stack,
-                out,
-                axis,
-                measured=work.measured,
-                phases=work.phases,
-                voxel_size=voxel_size,
-            )
-        finally:
-            work.remove_prepared()
+        with unfinished(context, outputs, overwrite):
+            try:
+                work.look(align, level, mend, missing, denoise)
+                network = work.network(model, steps, seed, save)
+                work.expect(network)
+                work.banding(network)
+                restored = restore_file(
+                    network,
+                    work.stack,
+                    out,
+                    axis,
+                    measured=work.measured,
+                    phases=work.phases,
+                    voxel_size=voxel_size,
+                )
+            finally:
+                work.remove_prepared()
         work.remove_training()
         click.echo(restored)
         if not model:
@@ -87,21 +94,20 @@ def depth(
         click.echo(_places(work.count, n))
 
 
-def _check_targets(stack: str, out: Path, save: Path | None, overwrite: bool) -> None:
+def _check_targets(stack: str, out: Path, outputs: list[Path]) -> None:
     """Refuse outputs that cannot be written, before anything is computed."""
     from srlib.data.io import check_output
 
-    check_output(stack, out, overwrite)
-    for path in (out, save) if save else (out,):
+    check_output(stack, out)
+    for path in outputs:
         folder = path.absolute().parent
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise ValueError(
                 f"{folder} cannot be written to: choose another folder for {path.name}"
             )
-    if save and save.suffix != ".safetensors":
-        raise ValueError(f"--save {save.name} must end in .safetensors")
-    if save and save.exists() and not overwrite:
-        raise ValueError(f"{save} is there already: choose another name, or add --overwrite")
+    for save in outputs[1:]:
+        if save.suffix != ".safetensors":
+            raise ValueError(f"--save {save.name} must end in .safetensors")
 
 
 def _spacing(source, voxel_size, n: float | None, axis: int) -> tuple:
