@@ -90,7 +90,10 @@ OPTIONS = {
     "output in a file": (["superres", "coarse", "fine", "-o", "fine/out.tif"], "cannot be written"),
     "fine first": (["superres", "fine", "coarse", "-o", "out.tif"], "name the coarse volume first"),
     "scale factor 0": (["superres", "coarse", "fine", "-o", "out.tif", "--scale-factor", "0"], ""),
-    "scale factor 7": (["superres", "coarse", "fine", "-o", "out.tif", "--scale-factor", "7"], ""),
+    "scale factor 11": (
+        ["superres", "coarse", "fine", "-o", "out.tif", "--scale-factor", "11"],
+        "",
+    ),
     "volume that tiles divide": (
         ["superres", "coarse", "fine", "-o", "out.tif", "--scale-factor", "1.6"],
         "multiples of 5 coarse voxels",

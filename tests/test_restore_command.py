@@ -231,7 +231,7 @@ def test_a_run_with_other_options_does_not_take_over(files, tmp_path, monkeypatc
 
 BAD = {
     "one scan": (["low.tif"], "name two scans, LOW and HIGH"),
-    "three scans": (["low.tif", "high.tif", "other.tif"], "name LOW and HIGH"),
+    "three scans": (["low.tif", "high.tif", "other.tif"], "LOW and HIGH"),
     "no file": (["no.tif", "high.tif"], "there is no file"),
     "text": (["text.tif", "high.tif"], "text.tif"),
     "the same file": (["low.tif", "low.tif"], "the same file"),
