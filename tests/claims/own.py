@@ -14,9 +14,13 @@ def your_data(values: dict) -> None:
     blur = said["rock"]["blur, coarse voxels"]
     low, high = map(float, blur["said"].split("(")[1].rstrip(")").split("to"))
     assert low <= float(blur["true"]) <= high
-    off = [row["off in errors"] for row in values["fractions"].values()]
-    assert max(off) < 2.5 and sum(value <= 1 for value in off) >= len(off) / 2
+    off = {key: row["off in errors"] for key, row in values["fractions"].items()}
+    assert sum(value <= 1 for value in off.values()) >= len(off) / 2
     verdicts, right = values["verdicts"], values["right"]
+    for name, phase in (key.split(": ") for key, value in off.items() if value >= 2.5):
+        # Images of the real sandstone have half of the pore of the scanned part: no fair sample.
+        assert values["sources"][name] == "real", f"{name}: {phase}"
+        assert verdicts[name][f"how much {phase}"]["doubted"], "and the report says so"
     assert verdicts["rock"]["the coarse grid"]["wrong"], "a first look is no result"
     assert verdicts["rock"]["the coarse grid"]["doubted"], "and the report says so"
     assert "the noise" in values["doubts"]["rock"]
