@@ -22,6 +22,7 @@ import sys
 import tomllib
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -281,15 +282,15 @@ def table(folder: Path) -> str:
     """The registry as text, with a word on what already lies in ``folder``."""
     row = "{:32} {:7} {:>10}  {:10} {:8} {}"
     lines = [row.format("file", "group", "bytes", "voxel size", "licence", "here")]
-    several = [f for f in REGISTRY if f.group == "edsr"]
-    for f in REGISTRY:
-        if f in several[1:]:
-            continue
+    alike = Counter(f.content for f in REGISTRY)  # the files of a folder: the first stands for all
+    first = {f.content: f for f in reversed(REGISTRY)}
+    for f in [f for f in REGISTRY if first[f.content] is f]:
         path = folder / f.name
         here = "no" if not path.is_file() else "yes" if matches(path, f.hash) else "wrong hash"
         voxel = f"{f.voxel_nm:g} nm" if f.voxel_nm else "-"
         lines.append(row.format(f.name, f.group, f.bytes or "-", voxel, f.licence, here))
-        more = f" (and {len(several) - 1} more such files)" if f in several else ""
+        many = alike[f.content] - 1
+        more = f" (and {many} more such files)" if many else ""
         lines.append(f"    {f.content}{more}" + (f"; values: {f.labels}" if f.labels else ""))
         lines.append(f"    {f.addresses[0]}")
     lines.append(row.format(f"zenodo_{RECORD}/...", "zenodo", "-", "-", "-", ""))

@@ -85,12 +85,13 @@ def load(path_or_name: str | Path) -> nn.Module:
         (4, 3, 'case3')
     """
     path = Path(path_or_name)
-    if path.suffix != ".safetensors" and path.exists():
+    shipped = WEIGHTS / f"{path_or_name}.safetensors"
+    if path.suffix != ".safetensors" and path.exists() and not shipped.exists():
         beside = path.with_name(f"{path.name}.safetensors")
         advice = f"{beside.name} is beside it" if beside.exists() else "name a .safetensors file"
         raise ValueError(f"{path.name} holds no weights: {advice}")
     if path.suffix != ".safetensors":
-        path = WEIGHTS / f"{path_or_name}.safetensors"
+        path = shipped
         if not path.exists():
             found = sorted({p.stem.split("-")[0] for p in WEIGHTS.glob("*-*-[0-9]*.safetensors")})
             names = ", ".join(k for k in found if k != "study") or "none"  # many are of studies
